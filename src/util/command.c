@@ -1,0 +1,338 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "util/cancel.h"
+#include "util/fs.h"
+#include "util/mem.h"
+#include "util/os.h"
+#include "util/process.h"
+
+extern char **environ;
+
+#define STDERR_TAIL_MAX	   8192
+#define OUTPUT_DEFAULT_MAX (4U << 20)
+/* How long a program may take to go away after SIGTERM before it is killed. */
+#define TERMINATE_GRACE_MS 2000
+
+void command_init(Command *cmd, const char *program, ...)
+{
+	va_list args;
+	const char *word;
+
+	*cmd = (Command){ .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .pass_fd = -1 };
+	strv_push(&cmd->argv, program);
+	va_start(args, program);
+	while ((word = va_arg(args, const char *)))
+		strv_push(&cmd->argv, word);
+	va_end(args);
+}
+
+void command_add(Command *cmd, const char *word)
+{
+	strv_push(&cmd->argv, word);
+}
+
+void command_addf(Command *cmd, const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list args;
+
+	va_start(args, fmt);
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	va_end(args);
+	strv_push_take(&cmd->argv, text ? text : xstrdup(""));
+}
+
+void command_add_env(Command *cmd, const char *name, const char *value)
+{
+	strv_pushf(&cmd->env, "%s=%s", name, value);
+}
+
+char *command_text(const Command *cmd)
+{
+	return strv_join(&cmd->argv, " ");
+}
+
+void command_release(Command *cmd)
+{
+	strv_release(&cmd->argv);
+	strv_release(&cmd->env);
+	strbuf_release(&cmd->output);
+}
+
+/* Our environment with the command's own words in front of what they replace. Borrowed strings. */
+static char **merge_environment(const Command *cmd)
+{
+	size_t count = 0, used = 0;
+	char **merged;
+
+	while (environ[count])
+		count++;
+	merged = xcalloc(count + cmd->env.count + 1, sizeof(char *));
+	for (size_t i = 0; i < count; i++) {
+		bool replaced = false;
+
+		for (size_t j = 0; j < cmd->env.count && !replaced; j++) {
+			size_t name_len = strcspn(cmd->env.items[j], "=") + 1;
+
+			replaced = !strncmp(environ[i], cmd->env.items[j], name_len);
+		}
+		if (!replaced)
+			merged[used++] = environ[i];
+	}
+	for (size_t j = 0; j < cmd->env.count; j++)
+		merged[used++] = cmd->env.items[j];
+	return merged;
+}
+
+static int add_fd(posix_spawn_file_actions_t *actions, int fd, int target, int null_flags)
+{
+	if (fd < 0)
+		return posix_spawn_file_actions_addopen(actions, target, "/dev/null", null_flags,
+							0);
+	return posix_spawn_file_actions_adddup2(actions, fd, target);
+}
+
+static int spawn(const Command *cmd, int out_fd, int err_fd, pid_t *out_pid, Error **err)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	auto_free char **environment = merge_environment(cmd);
+	sigset_t defaults, none;
+	short flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
+	int failure;
+
+	(void)posix_spawn_file_actions_init(&actions);
+	(void)posix_spawnattr_init(&attributes);
+	(void)sigemptyset(&none);
+	(void)sigemptyset(&defaults);
+	(void)sigaddset(&defaults, SIGPIPE);
+	(void)sigaddset(&defaults, SIGINT);
+	(void)posix_spawnattr_setsigdefault(&attributes, &defaults);
+	(void)posix_spawnattr_setsigmask(&attributes, &none);
+	if (cmd->new_session)
+		flags |= POSIX_SPAWN_SETSID;
+	(void)posix_spawnattr_setflags(&attributes, flags);
+	(void)add_fd(&actions, cmd->stdin_fd, STDIN_FILENO, O_RDONLY);
+	(void)add_fd(&actions, out_fd, STDOUT_FILENO, O_WRONLY);
+	(void)add_fd(&actions, err_fd, STDERR_FILENO, O_WRONLY);
+	if (cmd->pass_fd >= 0)
+		(void)posix_spawn_file_actions_adddup2(&actions, cmd->pass_fd, 3);
+	if (cmd->dir)
+		(void)posix_spawn_file_actions_addchdir_np(&actions, cmd->dir);
+	failure = posix_spawnp(out_pid, cmd->argv.items[0], &actions, &attributes, cmd->argv.items,
+			       environment);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	(void)posix_spawnattr_destroy(&attributes);
+	if (failure == ENOENT) {
+		auto_free char *hint = program_install_hint(cmd->argv.items[0]);
+
+		error_set(err, ERR_MISSING_TOOL, "'%s' is not installed",
+			  path_basename(cmd->argv.items[0]));
+		return error_hint(err, "%s", hint);
+	}
+	if (failure)
+		return error_set_errno(err, failure, "start '%s'", cmd->argv.items[0]);
+	return 0;
+}
+
+int command_spawn(Command *cmd, pid_t *out_pid, Error **err)
+{
+	return spawn(cmd, cmd->stdout_fd, cmd->stderr_fd, out_pid, err);
+}
+
+/* What a running command is being watched with. */
+typedef struct Watch {
+	Command *cmd;
+	pid_t pid;
+	int process_fd;
+	int out_fd; /* read ends; -1 when not captured or at their end */
+	int err_fd;
+	Strbuf line;
+	Strbuf tail; /* of stderr */
+} Watch;
+
+static void watch_release(Watch *w)
+{
+	close_fd(&w->process_fd);
+	close_fd(&w->out_fd);
+	close_fd(&w->err_fd);
+	strbuf_release(&w->line);
+	strbuf_release(&w->tail);
+}
+
+static void emit_lines(Watch *w, const char *data, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (data[i] != '\n') {
+			strbuf_addc(&w->line, data[i]);
+			continue;
+		}
+		w->cmd->on_line(strbuf_str(&w->line), w->cmd->on_line_arg);
+		strbuf_clear(&w->line);
+	}
+}
+
+/* Keep the last STDERR_TAIL_MAX bytes: programs say what killed them last. */
+static void keep_tail(Strbuf *tail, const char *data, size_t len)
+{
+	strbuf_add(tail, data, len);
+	if (tail->len > STDERR_TAIL_MAX) {
+		size_t cut = tail->len - STDERR_TAIL_MAX;
+
+		memmove(tail->text, tail->text + cut, tail->len - cut + 1);
+		tail->len -= cut;
+	}
+}
+
+static void read_some(Watch *w, int *fd, bool is_stderr)
+{
+	char data[16384];
+	ssize_t got = read(*fd, data, sizeof(data));
+
+	if (got < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (got <= 0)
+		close_fd(fd);
+	else if (is_stderr)
+		keep_tail(&w->tail, data, (size_t)got);
+	else if (w->cmd->on_line)
+		emit_lines(w, data, (size_t)got);
+	else
+		strbuf_add(&w->cmd->output, data, (size_t)got);
+}
+
+static void terminate(const Watch *w)
+{
+	struct pollfd gone = { .fd = w->process_fd, .events = POLLIN };
+
+	(void)kill(w->pid, SIGTERM);
+	if (poll(&gone, 1, TERMINATE_GRACE_MS) <= 0)
+		(void)kill(w->pid, SIGKILL);
+}
+
+/* Read until the program has ended and its pipes are drained. A grandchild that keeps the pipes
+ * open is not waited for: once the program itself is gone, what is there is read and that is all.
+ */
+static int watch_run(Watch *w, Deadline until, Error **err)
+{
+	bool gone = false;
+
+	while (!gone) {
+		struct pollfd events[] = {
+			{ .fd = w->process_fd, .events = POLLIN },
+			{ .fd = w->out_fd, .events = POLLIN },
+			{ .fd = w->err_fd, .events = POLLIN },
+		};
+		int ready = poll(events, ARRAY_SIZE(events), deadline_poll_ms(until));
+
+		if (cancel_requested()) {
+			terminate(w);
+			return cancel_check(err);
+		}
+		if (ready == 0) {
+			terminate(w);
+			error_set(err, ERR_TIMEOUT, "'%s' took too long and was stopped",
+				  w->cmd->argv.items[0]);
+			return error_hint(err, "see whether it hangs: %s", w->cmd->argv.items[0]);
+		}
+		if (ready < 0)
+			continue;
+		gone = events[0].revents != 0;
+		if (events[1].revents)
+			read_some(w, &w->out_fd, false);
+		if (events[2].revents)
+			read_some(w, &w->err_fd, true);
+	}
+	for (int i = 0; i < 2; i++) {
+		int *fd = i ? &w->err_fd : &w->out_fd;
+
+		if (*fd >= 0)
+			(void)fcntl(*fd, F_SETFL, O_NONBLOCK);
+		while (*fd >= 0) {
+			struct pollfd more = { .fd = *fd, .events = POLLIN };
+
+			if (poll(&more, 1, 0) <= 0)
+				break;
+			read_some(w, fd, i == 1);
+		}
+	}
+	if (w->line.len && w->cmd->on_line)
+		w->cmd->on_line(strbuf_str(&w->line), w->cmd->on_line_arg);
+	return 0;
+}
+
+static int open_pipe(bool wanted, int *out_read, int *out_write, Error **err)
+{
+	int ends[2];
+
+	if (!wanted)
+		return 0;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return error_set_errno(err, errno, "make a pipe");
+	*out_read = ends[0];
+	*out_write = ends[1];
+	return 0;
+}
+
+static int run_watched(Watch *w, Deadline until, int *out_status, Error **err)
+{
+	auto_fd out_write = -1;
+	auto_fd err_write = -1;
+	Command *cmd = w->cmd;
+	int raw = 0, result;
+
+	if (open_pipe(cmd->stdout_fd < 0 && (cmd->capture || cmd->on_line), &w->out_fd, &out_write,
+		      err) < 0 ||
+	    open_pipe(cmd->stderr_fd < 0, &w->err_fd, &err_write, err) < 0 ||
+	    spawn(cmd, cmd->stdout_fd >= 0 ? cmd->stdout_fd : out_write,
+		  cmd->stderr_fd >= 0 ? cmd->stderr_fd : err_write, &w->pid, err) < 0)
+		return -1;
+	close_fd(&out_write);
+	close_fd(&err_write);
+	w->process_fd = os_process_fd(w->pid);
+	result = watch_run(w, until, err);
+	while (waitpid(w->pid, &raw, 0) < 0 && errno == EINTR)
+		continue;
+	*out_status = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
+	if (result < 0)
+		error_detail(err, strbuf_str(&w->tail));
+	return result;
+}
+
+int command_run_status(Command *cmd, Deadline until, int *out_status, Error **err)
+{
+	CLEANUP(watch_release)
+	Watch w = { .cmd = cmd, .process_fd = -1, .out_fd = -1, .err_fd = -1 };
+
+	cmd->output.max = cmd->output_max ? cmd->output_max : OUTPUT_DEFAULT_MAX;
+	return run_watched(&w, until, out_status, err);
+}
+
+int command_run(Command *cmd, Deadline until, Error **err)
+{
+	CLEANUP(watch_release)
+	Watch w = { .cmd = cmd, .process_fd = -1, .out_fd = -1, .err_fd = -1 };
+	auto_free char *text = NULL;
+	int status;
+
+	cmd->output.max = cmd->output_max ? cmd->output_max : OUTPUT_DEFAULT_MAX;
+	if (run_watched(&w, until, &status, err) < 0)
+		return -1;
+	if (status == 0)
+		return 0;
+	text = command_text(cmd);
+	if (status > 128)
+		error_set(err, ERR_FAILED, "'%s' was killed by signal %d", text, status - 128);
+	else
+		error_set(err, ERR_FAILED, "'%s' failed with exit status %d", text, status);
+	error_detail(err, strbuf_str(&w.tail));
+	return -1;
+}

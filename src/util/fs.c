@@ -1,0 +1,301 @@
+#include "util/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/statvfs.h>
+
+#include "util/cancel.h"
+#include "util/mem.h"
+#include "util/os.h"
+
+char *path_join(const char *dir, const char *name)
+{
+	return xasprintf("%s%s%s", dir, str_ends_with(dir, "/") ? "" : "/", name);
+}
+
+const char *path_basename(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+char *path_dirname(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return xstrdup(".");
+	return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+}
+
+int path_absolute(const char *path, char **out_path, Error **err)
+{
+	char cwd[PATH_MAX];
+
+	if (*path == '/') {
+		*out_path = xstrdup(path);
+		return 0;
+	}
+	if (!getcwd(cwd, sizeof(cwd)))
+		return error_set_errno(err, errno, "find the working directory");
+	*out_path = path_join(cwd, path);
+	return 0;
+}
+
+bool fs_exists(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+int fs_mkdir(const char *path, mode_t mode, Error **err)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return error_set_errno(err, errno, "make directory '%s'", path);
+	if (stat(path, &st) < 0)
+		return error_set_errno(err, errno, "look at '%s'", path);
+	if (!S_ISDIR(st.st_mode))
+		return error_set(err, ERR_EXISTS, "'%s' is in the way: it is not a directory",
+				 path);
+	return 0;
+}
+
+int fs_mkdir_all(const char *path, mode_t mode, Error **err)
+{
+	auto_free char *copy = xstrdup(path);
+
+	for (char *c = copy + 1; *c; c++) {
+		if (*c != '/')
+			continue;
+		*c = '\0';
+		if (mkdir(copy, mode) < 0 && errno != EEXIST)
+			return error_set_errno(err, errno, "make directory '%s'", copy);
+		*c = '/';
+	}
+	return fs_mkdir(path, mode, err);
+}
+
+int fs_remove(const char *path, Error **err)
+{
+	if (unlink(path) < 0 && errno != ENOENT)
+		return error_set_errno(err, errno, "remove '%s'", path);
+	return 0;
+}
+
+/* `name` is relative to `dir_fd`. Depth is bounded by the descriptors a process may have. */
+static int remove_at(int dir_fd, const char *name)
+{
+	auto_fd fd = -1;
+	DIR *dir;
+	struct dirent *entry;
+	int result = 0;
+
+	if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -1;
+	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	dir = fdopendir(fd);
+	if (!dir)
+		return -1;
+	while (result == 0 && (entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			result = remove_at(fd, entry->d_name);
+	fd = -1; /* closedir closes it */
+	(void)closedir(dir);
+	if (result < 0)
+		return -1;
+	return unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -1 : 0;
+}
+
+int fs_remove_tree(const char *path, Error **err)
+{
+	if (remove_at(AT_FDCWD, path) < 0)
+		return error_set_errno(err, errno, "remove '%s'", path);
+	return 0;
+}
+
+int fs_list(const char *dir, Strv *out_names, Error **err)
+{
+	DIR *stream = opendir(dir);
+	struct dirent *entry;
+
+	if (!stream)
+		return errno == ENOENT ? 0 : error_set_errno(err, errno, "list '%s'", dir);
+	while ((entry = readdir(stream)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			strv_push(out_names, entry->d_name);
+	(void)closedir(stream);
+	strv_sort(out_names);
+	return 0;
+}
+
+int fs_read(const char *path, size_t max, char **out_text, size_t *out_len, Error **err)
+{
+	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	auto_free char *text = NULL;
+	struct stat st;
+	size_t len = 0;
+
+	if (fd < 0)
+		return error_set_errno(err, errno, "read '%s'", path);
+	if (fstat(fd, &st) < 0)
+		return error_set_errno(err, errno, "look at '%s'", path);
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, ERR_FAILED, "'%s' is not a regular file", path);
+	if ((uint64_t)st.st_size > max)
+		return error_set(err, ERR_FAILED, "'%s' is larger than %zu bytes", path, max);
+	/* Files of /proc and /sys say they are empty: the size is only a first guess. */
+	size_t cap = st.st_size ? (size_t)st.st_size : 4096;
+
+	text = xmalloc(cap + 1);
+	for (;;) {
+		ssize_t got = read(fd, text + len, cap - len);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_set_errno(err, errno, "read '%s'", path);
+		if (got == 0)
+			break;
+		len += (size_t)got;
+		if (len < cap)
+			continue;
+		if (cap >= max)
+			break;
+		cap = cap * 2 < max ? cap * 2 : max;
+		text = xreallocarray(text, cap + 1, 1);
+	}
+	text[len] = '\0';
+	*out_text = steal(&text);
+	if (out_len)
+		*out_len = len;
+	return 0;
+}
+
+int fs_write_all(int fd, const void *data, size_t len, Error **err)
+{
+	const char *at = data;
+
+	while (len) {
+		ssize_t put = write(fd, at, len);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return error_set_errno(err, errno, "write");
+		at += put;
+		len -= (size_t)put;
+	}
+	return 0;
+}
+
+static int write_temporary(const char *temporary, const void *data, size_t len, mode_t mode,
+			   bool durable, Error **err)
+{
+	auto_fd fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+
+	if (fd < 0)
+		return error_set_errno(err, errno, "make '%s'", temporary);
+	if (fchmod(fd, mode) < 0)
+		return error_set_errno(err, errno, "protect '%s'", temporary);
+	if (fs_write_all(fd, data, len, err) < 0)
+		return error_wrap(err, "'%s'", temporary);
+	if (durable && fs_sync_fd(fd, temporary, err) < 0)
+		return -1;
+	return 0;
+}
+
+int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode, bool durable,
+		    Error **err)
+{
+	auto_free char *temporary = xasprintf("%s.tmp", path);
+	auto_free char *dir = path_dirname(path);
+
+	if (write_temporary(temporary, data, len, mode, durable, err) < 0 ||
+	    fs_rename(temporary, path, err) < 0) {
+		(void)unlink(temporary);
+		return -1;
+	}
+	return durable ? fs_sync_path(dir, err) : 0;
+}
+
+int fs_sync_fd(int fd, const char *what, Error **err)
+{
+	if (os_sync_fd(fd) < 0)
+		return error_set_errno(err, errno, "write '%s' to stable storage", what);
+	return 0;
+}
+
+int fs_sync_path(const char *path, Error **err)
+{
+	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return error_set_errno(err, errno, "open '%s'", path);
+	return fs_sync_fd(fd, path, err);
+}
+
+int fs_rename_new(const char *from, const char *to, Error **err)
+{
+	if (os_rename_noreplace(from, to) < 0)
+		return error_set_errno(err, errno, "rename '%s' to '%s'", from, to);
+	return 0;
+}
+
+int fs_rename(const char *from, const char *to, Error **err)
+{
+	if (rename(from, to) < 0)
+		return error_set_errno(err, errno, "rename '%s' to '%s'", from, to);
+	return 0;
+}
+
+int fs_lock(const char *path, bool wait, int *out_fd, Error **err)
+{
+	auto_fd fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return error_set_errno(err, errno, "open lock '%s'", path);
+	while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0) {
+		if (errno == EWOULDBLOCK)
+			return 0;
+		if (errno != EINTR)
+			return error_set_errno(err, errno, "lock '%s'", path);
+		if (cancel_check(err) < 0)
+			return -1;
+	}
+	*out_fd = steal_fd(&fd);
+	return 1;
+}
+
+int fs_free_bytes(const char *path, uint64_t *out_bytes, Error **err)
+{
+	struct statvfs st;
+
+	if (statvfs(path, &st) < 0)
+		return error_set_errno(err, errno, "look at the filesystem of '%s'", path);
+	*out_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+	return 0;
+}
+
+int64_t fs_mtime_ns(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return 0;
+	return (int64_t)st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec;
+}

@@ -1,0 +1,47 @@
+/*
+ * What kernels do differently. Meson picks os_linux.c or os_darwin.c; shared code sees only these
+ * prototypes and has no #ifdef. Plain functions return 0, or -1 with errno set.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/deadline.h"
+#include "util/error.h"
+#include "util/str.h"
+
+/* When the process began, in the kernel's own unit (clock ticks since boot on Linux): with the pid
+ * it names a process for good. -1 with ESRCH when there is none, or only a zombie. */
+int os_process_start_time(pid_t pid, uint64_t *out_started);
+/* An fd that becomes readable when the process ends. */
+int os_process_fd(pid_t pid);
+/* Signal the process behind that fd. */
+int os_process_signal(int process_fd, int signum);
+
+typedef struct OsProcess {
+	pid_t pid;
+	char *command_line; /* words joined by spaces */
+} OsProcess;
+/* Every process of this machine that we may look at; for reconcile only. `visit` returns false to
+ * stop. */
+int os_process_scan(bool (*visit)(const OsProcess *process, void *arg), void *arg, Error **err);
+/* The PSS of a process in KiB. */
+int os_process_pss_kib(pid_t pid, uint64_t *out_kib);
+
+/* A directory entry `to` that shares all blocks of the open file (FICLONE, clonefile). `to` is
+ * created. */
+int os_clone_file(int from_fd, const char *to, mode_t mode);
+/* fsync that reaches the disk (F_FULLFSYNC on macOS). */
+int os_sync_fd(int fd);
+int os_rename_noreplace(const char *from, const char *to);
+
+/* The directory of the running executable. */
+int os_executable_dir(char **out_dir);
+/* Physical memory in bytes. */
+int os_memory_bytes(uint64_t *out_bytes);
+/* Random bytes from the kernel; cannot fail after boot. */
+void os_random(void *data, size_t len);
+/* "x86_64" or "aarch64". */
+const char *os_machine(void);

@@ -1,0 +1,190 @@
+#include "util/os.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/pidfd.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+
+#include "util/fs.h"
+#include "util/mem.h"
+
+/* proc(5): field 22 of /proc/PID/stat is the start time, field 3 the state. The name in field 2 may
+ * hold anything, so counting starts behind its last parenthesis. */
+int os_process_start_time(pid_t pid, uint64_t *out_started)
+{
+	char path[64], text[1024], *at;
+	auto_fd fd = -1;
+	ssize_t len;
+
+	if (pid <= 0) {
+		errno = ESRCH;
+		return -1;
+	}
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (len <= 0) {
+		errno = ESRCH;
+		return -1;
+	}
+	text[len] = '\0';
+	at = strrchr(text, ')');
+	if (!at || at[1] != ' ' || at[2] == 'Z' || at[2] == 'X') {
+		errno = ESRCH;
+		return -1;
+	}
+	at += 2;
+	for (int field = 3; field < 22 && at; field++) {
+		at = strchr(at, ' ');
+		if (at)
+			at++;
+	}
+	if (!at || !isdigit((unsigned char)*at)) {
+		errno = EINVAL;
+		return -1;
+	}
+	*out_started = strtoull(at, NULL, 10);
+	return 0;
+}
+
+int os_process_fd(pid_t pid)
+{
+	return pidfd_open(pid, 0); /* close-on-exec by nature */
+}
+
+int os_process_signal(int process_fd, int signum)
+{
+	return pidfd_send_signal(process_fd, signum, NULL, 0);
+}
+
+static char *read_command_line(pid_t pid)
+{
+	auto_free char *path = xasprintf("/proc/%d/cmdline", (int)pid);
+	char *text = NULL;
+	size_t len = 0;
+
+	if (fs_read(path, 65536, &text, &len, NULL) < 0)
+		return NULL;
+	for (size_t i = 0; i + 1 < len; i++)
+		if (!text[i])
+			text[i] = ' ';
+	return text;
+}
+
+int os_process_scan(bool (*visit)(const OsProcess *process, void *arg), void *arg, Error **err)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	bool more = true;
+
+	if (!dir)
+		return error_set_errno(err, errno, "list processes in /proc");
+	while (more && (entry = readdir(dir))) {
+		OsProcess process = { 0 };
+		uint64_t pid;
+
+		if (!str_parse_u64(entry->d_name, INT_MAX, &pid))
+			continue;
+		process.pid = (pid_t)pid;
+		process.command_line = read_command_line(process.pid);
+		if (process.command_line)
+			more = visit(&process, arg);
+		free(process.command_line);
+	}
+	(void)closedir(dir);
+	return 0;
+}
+
+int os_process_pss_kib(pid_t pid, uint64_t *out_kib)
+{
+	auto_free char *path = xasprintf("/proc/%d/smaps_rollup", (int)pid);
+	auto_free char *text = NULL;
+	const char *line;
+
+	if (fs_read(path, 65536, &text, NULL, NULL) < 0)
+		return -1;
+	line = strstr(text, "\nPss:");
+	if (!line)
+		return -1;
+	*out_kib = strtoull(line + 5, NULL, 10);
+	return 0;
+}
+
+int os_clone_file(int from_fd, const char *to, mode_t mode)
+{
+	auto_fd fd = open(to, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	int saved;
+
+	if (fd < 0)
+		return -1;
+	if (ioctl(fd, FICLONE, from_fd) == 0)
+		return 0;
+	saved = errno;
+	(void)unlink(to);
+	errno = saved;
+	return -1;
+}
+
+int os_sync_fd(int fd)
+{
+	return fsync(fd);
+}
+
+int os_rename_noreplace(const char *from, const char *to)
+{
+	return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
+int os_executable_dir(char **out_dir)
+{
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (len < 0)
+		return -1;
+	path[len] = '\0';
+	*out_dir = path_dirname(path);
+	return 0;
+}
+
+int os_memory_bytes(uint64_t *out_bytes)
+{
+	struct sysinfo info;
+
+	if (sysinfo(&info) < 0)
+		return -1;
+	*out_bytes = (uint64_t)info.totalram * info.mem_unit;
+	return 0;
+}
+
+void os_random(void *data, size_t len)
+{
+	char *at = data;
+
+	while (len) {
+		ssize_t got = getrandom(at, len, 0);
+
+		if (got < 0)
+			continue; /* EINTR: the only failure left once the pool is ready */
+		at += got;
+		len -= (size_t)got;
+	}
+}
+
+const char *os_machine(void)
+{
+	static struct utsname names; /* constant after the first call */
+
+	(void)uname(&names);
+	return names.machine;
+}
