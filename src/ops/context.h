@@ -1,0 +1,62 @@
+/*
+ * What every operation works in: the installation, its chosen back ends, and how to tell the user
+ * about progress.
+ *
+ * ops/ prints nothing: progress and warnings go through the Reporter that cli/ gives.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/hypervisor.h"
+#include "backend/network.h"
+#include "backend/storage.h"
+#include "model/config.h"
+#include "state/store.h"
+#include "util/error.h"
+
+typedef struct Reporter {
+	void *arg;
+	/* A step began ("fetch kernel"); the former one, if any, is done. NULL: no step is under
+	 * way any more. */
+	void (*step)(void *arg, const char *text);
+	/* Bytes of the step under way; total 0 when unknown. */
+	void (*bytes)(void *arg, uint64_t done, uint64_t total);
+	/* Something the user should know though the command goes on. */
+	void (*warning)(void *arg, const char *text);
+} Reporter;
+
+typedef struct Context {
+	Store store;
+	Config config; /* empty until context_load */
+	Reporter reporter;
+	char *libexec_dir; /* where our helper programs are; NULL: beside or near the executable */
+
+	/* Opened on first use. */
+	StorageSite site;
+	const StorageBackend *storage;
+	StoragePool *pool;
+} Context;
+
+/* Open the store's paths; nothing is read or made. */
+int context_init(Context *ctx, const char *state_dir_flag, Error **err);
+void context_release(Context *ctx);
+
+/* Read config.json. ERR_NOT_FOUND "not initialized" with the hint otherwise. */
+int context_load(Context *ctx, Error **err);
+/* The same, but make an installation with automatic choices when there is none (and say so). */
+int context_load_or_init(Context *ctx, Error **err);
+/* Open the storage pool of the config (mount on demand). Idempotent. */
+int context_open_storage(Context *ctx, Error **err);
+
+/* Path of one of our helper programs ("ember-keeper"); ERR_MISSING_TOOL when the installation is
+ * incomplete. */
+int context_helper(const Context *ctx, const char *program, char **out_path, Error **err);
+
+void report_step(const Context *ctx, const char *fmt, ...) PRINTF(2, 3);
+void report_bytes(const Context *ctx, uint64_t done, uint64_t total);
+void report_done(const Context *ctx);
+void report_warning(const Context *ctx, const char *fmt, ...) PRINTF(2, 3);
+/* A failure while undoing or cleaning up: never replaces the first error; clears *err. */
+void report_warning_error(const Context *ctx, Error **err, const char *fmt, ...) PRINTF(3, 4);

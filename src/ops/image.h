@@ -1,0 +1,36 @@
+/*
+ * Images: from a reference, a layout or a build to a sealed volume.
+ */
+#pragma once
+
+#include "model/image.h"
+#include "ops/context.h"
+
+typedef struct PullOptions {
+	const char *name;     /* local name; NULL: from the reference */
+	const char *platform; /* os/arch; NULL: this host's */
+	const char *creds;    /* user:password for skopeo; NULL: its own auth files */
+	bool plain_http;      /* --tls-verify=false */
+	bool refresh;	      /* replace an image of that name when the reference moved */
+} PullOptions;
+
+/* `reference`: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or a registry reference.
+ * *out_existed: it was here already, nothing was done. */
+int ops_image_pull(Context *ctx, const char *reference, const PullOptions *options,
+		   Image *out_image, bool *out_existed, Error **err);
+
+typedef struct BuildOptions {
+	const char *variant; /* of the built-in Debian root: "minbase" */
+	const char *mirror;  /* NULL: the host's own */
+	const char *suite;   /* NULL: bookworm */
+} BuildOptions;
+
+/* The built-in Debian image, made by mmdebstrap. */
+int ops_image_build(Context *ctx, const char *name, const BuildOptions *options, Image *out_image,
+		    bool *out_existed, Error **err);
+
+int ops_image_list(Context *ctx, ImageList *out_list, Error **err);
+/* By local name, full reference or docker's short form. ERR_NOT_FOUND names `ember image pull`. */
+int ops_image_find(Context *ctx, const char *text, Image *out_image, Error **err);
+/* Refused with ERR_BUSY while VMs were made from it, which it lists. */
+int ops_image_delete(Context *ctx, const char *name, Error **err);

@@ -1,0 +1,57 @@
+/*
+ * The state directory: where things are, who may change them, and how a change becomes durable.
+ *
+ *	config.json			the installation's choices
+ *	locks/vm-NAME.lock ...		flock files, made on demand and never deleted
+ *	vms/NAME/vm.json ...		one directory a VM
+ *	images/NAME/image.json		one directory an image
+ *	kernels/NAME/			one directory a kernel
+ *	store/				volumes (or the mount point of a managed store)
+ *	tmp/NAME/			a VM or image being made: its record says which volume belongs to
+ *it trash/NAME.ID8/			one being removed
+ *
+ * A changing command holds the operation lock of the one name it changes, from before its first
+ *look to after its commit. Readers take no lock: records are replaced whole.
+ */
+#pragma once
+
+#include "model/config.h"
+#include "model/image.h"
+#include "model/vm.h"
+#include "util/error.h"
+#include "util/str.h"
+
+typedef struct Store {
+	char *dir;     /* absolute */
+	char *run_dir; /* sockets live in its sub-directories; short */
+} Store;
+
+/* The directory to use: `flag` (may be NULL), else EMBER_STATE_DIR, else the default of this user.
+ * Absolute, owned. */
+int store_default_dir(const char *flag, char **out_dir, Error **err);
+/* Fills the paths; touches nothing. */
+int store_open(const char *dir, Store *out_store, Error **err);
+void store_release(Store *store);
+
+bool store_is_initialized(const Store *store);
+/* Make the directories that every installation has. Idempotent. */
+int store_make_dirs(const Store *store, Error **err);
+/* Make RUN/ID8 (0700, ours) and give its path; owned. */
+int store_make_run_dir(const Store *store, const char *vm_id, char **out_dir, Error **err);
+int store_remove_run_dir(const Store *store, const char *vm_id, Error **err);
+
+/* Paths, owned. */
+char *store_path(const Store *store, const char *relative);
+char *store_vm_dir(const Store *store, const char *name);
+char *store_vm_file(const Store *store, const char *name, const char *file);
+char *store_tmp_dir(const Store *store, const char *kind, const char *name);
+char *store_trash_dir(const Store *store, const char *kind, const char *name, const char *id);
+
+/* Locks. kind is "vm", "image", "kernel" or "store". 1 got it, 0 busy (only when !wait), -1. */
+int store_lock(const Store *store, const char *kind, const char *name, bool wait, int *out_fd,
+	       Error **err);
+/* The operation lock of one name, or ERR_BUSY that names what is going on. */
+int store_lock_op(const Store *store, const char *kind, const char *name, int *out_fd, Error **err);
+
+int store_read_config(const Store *store, Config *out_config, Error **err);
+int store_write_config(const Store *store, const Config *config, Error **err);
