@@ -34,7 +34,6 @@ typedef struct Image {
 } Image;
 
 void image_config_release(ImageConfig *config);
-void image_config_copy(ImageConfig *to, const ImageConfig *from);
 void image_release(Image *image);
 #define auto_image CLEANUP(image_release)
 

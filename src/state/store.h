@@ -1,14 +1,14 @@
 /*
  * The state directory: where things are, who may change them, and how a change becomes durable.
  *
- *	config.json			the installation's choices
- *	locks/vm-NAME.lock ...		flock files, made on demand and never deleted
- *	vms/NAME/vm.json ...		one directory a VM
- *	images/NAME/image.json		one directory an image
- *	kernels/NAME/			one directory a kernel
- *	store/				volumes (or the mount point of a managed store)
- *	tmp/NAME/			a VM or image being made: its record says which volume belongs to
- *it trash/NAME.ID8/			one being removed
+ *	config.json		the installation's choices
+ *	locks/KIND-NAME.lock	flock files, made on demand and never deleted
+ *	vms/NAME/vm.json ...	one directory a VM
+ *	images/NAME/image.json	one directory an image
+ *	kernels/NAME/		one directory a kernel
+ *	store/			volumes (or the mount point of a managed store)
+ *	tmp/KIND:NAME/		a VM or image being made: its record says which volume belongs to it
+ *	trash/KIND:NAME:ID8/	one being removed (no name has a colon)
  *
  * A changing command holds the operation lock of the one name it changes, from before its first
  *look to after its commit. Readers take no lock: records are replaced whole.
@@ -36,7 +36,7 @@ void store_release(Store *store);
 bool store_is_initialized(const Store *store);
 /* Make the directories that every installation has. Idempotent. */
 int store_make_dirs(const Store *store, Error **err);
-/* Make RUN/ID8 (0700, ours) and give its path; owned. */
+/* Make RUN/ID8 (0700, ours; RUN itself when vm_id is NULL) and give its path; owned. */
 int store_make_run_dir(const Store *store, const char *vm_id, char **out_dir, Error **err);
 int store_remove_run_dir(const Store *store, const char *vm_id, Error **err);
 
@@ -44,6 +44,8 @@ int store_remove_run_dir(const Store *store, const char *vm_id, Error **err);
 char *store_path(const Store *store, const char *relative);
 char *store_vm_dir(const Store *store, const char *name);
 char *store_vm_file(const Store *store, const char *name, const char *file);
+char *store_image_dir(const Store *store, const char *name);
+/* kind is "vm" or "image". */
 char *store_tmp_dir(const Store *store, const char *kind, const char *name);
 char *store_trash_dir(const Store *store, const char *kind, const char *name, const char *id);
 
