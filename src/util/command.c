@@ -13,7 +13,6 @@
 #include "util/os.h"
 #include "util/process.h"
 
-extern char **environ;
 
 #define STDERR_TAIL_MAX	   8192
 #define OUTPUT_DEFAULT_MAX (4U << 20)

@@ -114,7 +114,7 @@ static int remove_at(int dir_fd, const char *name)
 	while (result == 0 && (entry = readdir(dir)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			result = remove_at(fd, entry->d_name);
-	fd = -1; /* closedir closes it */
+	(void)steal_fd(&fd); /* closedir closes it */
 	(void)closedir(dir);
 	if (result < 0)
 		return -1;

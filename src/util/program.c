@@ -27,7 +27,7 @@ char *program_find(const char *name)
 
 	if (strchr(name, '/'))
 		return access(name, X_OK) == 0 ? xstrdup(name) : NULL;
-	if (str_is_empty(path))
+	if (!path || !*path)
 		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	while (*path) {
 		size_t len = strcspn(path, ":");

@@ -1,0 +1,48 @@
+# A thin layer over meson and ninja, so that the usual words work on a machine that has nothing yet.
+#
+#	make            an optimised build in build-release/
+#	make demo       install what is missing, build, and fork a microVM before your eyes
+#	make check      every test, with warnings as errors
+#	make bench      our figures beside their references
+#	make install    PREFIX and DESTDIR are honoured; uninstall takes away what install put there
+#
+# `make check TESTS=...` runs a part: unit, cli, cli:fork.bats, check:layers.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+RELEASE := build-release
+CHECK   := build-check
+TESTS   ?= unit cli check:layers check:docs
+MESON_FLAGS ?=
+
+.PHONY: all demo check bench install uninstall clean
+
+all:
+	@scripts/install-deps build
+	@scripts/configure $(RELEASE) --buildtype=release -Dfailpoints=false --prefix=$(PREFIX) $(MESON_FLAGS)
+	@ninja -C $(RELEASE) --quiet
+
+demo:
+	@scripts/demo $(RELEASE)
+
+check:
+	@scripts/install-deps build run test
+	@scripts/configure $(CHECK) -Dwerror=true $(MESON_FLAGS)
+	@ninja -C $(CHECK) --quiet
+	@scripts/run-tests --build $(CHECK) $(TESTS)
+
+bench: all
+	@scripts/install-deps run bench
+	@bench/run --build $(RELEASE)
+
+# A tree that is there is installed as it is, so that root needs no compiler and leaves no root-owned files.
+install:
+	@test -f $(RELEASE)/ember || $(MAKE) all PREFIX=$(PREFIX)
+	@scripts/configure $(RELEASE) --buildtype=release -Dfailpoints=false --prefix=$(PREFIX) $(MESON_FLAGS)
+	@DESTDIR='$(DESTDIR)' meson install -C $(RELEASE) --quiet
+
+uninstall:
+	@scripts/uninstall $(RELEASE) '$(DESTDIR)'
+
+clean:
+	rm -rf $(RELEASE) $(CHECK) build-asan build-fuzz build-tidy
