@@ -14,8 +14,9 @@
 /*
  *  creating --> created --start--> starting --> running <--> paused
  *                  |                  |             |
- *                  +----- deleting <--+-- stopped <-+      broken: the record cannot be read; it is
- * never written
+ *                  +----- deleting <--+-- stopped <-+
+ *
+ * broken: the record cannot be read; never written.
  *
  * vm_state_allows() holds the allowed transitions as one table.
  */

@@ -38,4 +38,5 @@ int records_list_vms(const Store *store, VmList *out_list, Error **err);
 int records_read_image(const Store *store, const char *name, Image *out_image, Error **err);
 int records_read_image_at(const char *dir, Image *out_image, Error **err);
 int records_write_image_at(const char *dir, const Image *image, bool durable, Error **err);
+/* All of them, sorted by name; an unreadable one has only its name (id NULL). */
 int records_list_images(const Store *store, ImageList *out_list, Error **err);

@@ -11,7 +11,7 @@
  *	trash/KIND:NAME:ID8/	one being removed (no name has a colon)
  *
  * A changing command holds the operation lock of the one name it changes, from before its first
- *look to after its commit. Readers take no lock: records are replaced whole.
+ * look to after its commit. Readers take no lock: records are replaced whole.
  */
 #pragma once
 

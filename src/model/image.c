@@ -1,0 +1,44 @@
+#include "model/image.h"
+
+#include "util/mem.h"
+
+void image_config_release(ImageConfig *config)
+{
+	strv_release(&config->entrypoint);
+	strv_release(&config->cmd);
+	strv_release(&config->env);
+	free(config->user);
+	free(config->workdir);
+	free(config->stop_signal);
+	strv_release(&config->exposed_ports);
+	strv_release(&config->labels);
+	*config = (ImageConfig){ 0 };
+}
+
+void image_release(Image *image)
+{
+	free(image->name);
+	free(image->id);
+	free(image->reference);
+	free(image->digest);
+	free(image->arch);
+	free(image->disk_path);
+	free(image->created_at);
+	image_config_release(&image->config);
+	*image = (Image){ 0 };
+}
+
+void image_list_push_take(ImageList *list, Image *image)
+{
+	list->items = xreallocarray(list->items, list->count + 1, sizeof(*image));
+	list->items[list->count++] = *image;
+	*image = (Image){ 0 };
+}
+
+void image_list_release(ImageList *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		image_release(&list->items[i]);
+	free(list->items);
+	*list = (ImageList){ 0 };
+}

@@ -1,0 +1,223 @@
+#include "state/store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model/uuid.h"
+#include "state/records.h"
+#include "util/fs.h"
+#include "util/json.h"
+#include "util/mem.h"
+#include "util/os.h"
+
+/* sockaddr_un's sun_path holds 108 bytes on Linux and 104 on macOS, NUL included. Sockets are RUN/ID8/keeper.sock. */
+#define RUN_DIR_MAX (104 - (int)sizeof("/12345678/keeper.sock"))
+
+static const char *const directories[] = { "locks",   "vms",   "images", "kernels",
+					   "network", "store", "tmp",	 "trash" };
+
+int store_default_dir(const char *flag, char **out_dir, Error **err)
+{
+	const char *env = getenv("EMBER_STATE_DIR"), *xdg = getenv("XDG_STATE_HOME"),
+		   *home = getenv("HOME");
+	auto_free char *dir = NULL;
+
+	if (flag && !*flag) {
+		error_set(err, ERR_USAGE, "--state-dir is empty");
+		return error_hint(err, "name a directory: --state-dir ~/ember");
+	}
+	if (flag)
+		return path_absolute(flag, out_dir, err);
+	if (!str_is_empty(env))
+		return path_absolute(env, out_dir, err);
+	if (geteuid() == 0) {
+		*out_dir = xstrdup("/var/lib/ember");
+		return 0;
+	}
+	if (!str_is_empty(xdg) && *xdg == '/') {
+		*out_dir = path_join(xdg, "ember");
+		return 0;
+	}
+	if (str_is_empty(home) || *home != '/') {
+		error_set(err, ERR_FAILED, "no state directory: HOME is not set");
+		return error_hint(err, "name one: --state-dir DIR");
+	}
+	*out_dir = path_join(home, ".local/state/ember");
+	return 0;
+}
+
+/* Where sockets may live: short, private, gone after a reboot. */
+static char *run_base(void)
+{
+	const char *xdg = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() == 0)
+		return xstrdup("/run/ember");
+	if (!str_is_empty(xdg) && *xdg == '/' && access(xdg, W_OK) == 0)
+		return path_join(xdg, "ember");
+	return xasprintf("/tmp/ember-%u", (unsigned)geteuid());
+}
+
+int store_open(const char *dir, Store *out_store, Error **err)
+{
+	auto_free char *base = run_base();
+	Store store = { .dir = xstrdup(dir) };
+	size_t len = strlen(store.dir);
+
+	while (len > 1 && store.dir[len - 1] == '/')
+		store.dir[--len] = '\0';
+	store.run_dir = xasprintf("%s/%08x", base, (unsigned)(hash_text(store.dir) & 0xffffffff));
+	if (strlen(store.run_dir) > (size_t)RUN_DIR_MAX) {
+		error_set(err, ERR_USAGE, "the runtime directory '%s' is too long for socket names",
+			  store.run_dir);
+		error_hint(err, "shorten it: XDG_RUNTIME_DIR=/tmp/run ember ...");
+		store_release(&store);
+		return -1;
+	}
+	*out_store = store;
+	return 0;
+}
+
+void store_release(Store *store)
+{
+	free(store->dir);
+	free(store->run_dir);
+	*store = (Store){ 0 };
+}
+
+bool store_is_initialized(const Store *store)
+{
+	auto_free char *path = store_path(store, "config.json");
+
+	return fs_exists(path);
+}
+
+int store_make_dirs(const Store *store, Error **err)
+{
+	if (fs_mkdir_all(store->dir, 0700, err) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
+		auto_free char *path = store_path(store, directories[i]);
+
+		if (fs_mkdir(path, 0700, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* A directory of ours in a place that others may write to: nobody may have put one there before us. */
+static int make_private_dir(const char *path, Error **err)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return error_set_errno(err, errno, "make directory '%s'", path);
+	if (lstat(path, &st) < 0)
+		return error_set_errno(err, errno, "look at '%s'", path);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077)) {
+		error_set(err, ERR_DENIED, "'%s' is not a private directory of this user", path);
+		return error_hint(err,
+				  "remove it, or use another place: XDG_RUNTIME_DIR=DIR ember ...");
+	}
+	return 0;
+}
+
+int store_make_run_dir(const Store *store, const char *vm_id, char **out_dir, Error **err)
+{
+	auto_free char *id = vm_id ? uuid_short(vm_id) : NULL;
+	auto_free char *base = path_dirname(store->run_dir);
+	auto_free char *dir = id ? path_join(store->run_dir, id) : xstrdup(store->run_dir);
+
+	if (make_private_dir(base, err) < 0 || make_private_dir(store->run_dir, err) < 0 ||
+	    make_private_dir(dir, err) < 0)
+		return -1;
+	*out_dir = steal(&dir);
+	return 0;
+}
+
+int store_remove_run_dir(const Store *store, const char *vm_id, Error **err)
+{
+	auto_free char *id = uuid_short(vm_id);
+	auto_free char *dir = path_join(store->run_dir, id);
+
+	return fs_remove_tree(dir, err);
+}
+
+char *store_path(const Store *store, const char *relative)
+{
+	return path_join(store->dir, relative);
+}
+
+char *store_vm_dir(const Store *store, const char *name)
+{
+	return xasprintf("%s/vms/%s", store->dir, name);
+}
+
+char *store_vm_file(const Store *store, const char *name, const char *file)
+{
+	return xasprintf("%s/vms/%s/%s", store->dir, name, file);
+}
+
+char *store_image_dir(const Store *store, const char *name)
+{
+	return xasprintf("%s/images/%s", store->dir, name);
+}
+
+char *store_tmp_dir(const Store *store, const char *kind, const char *name)
+{
+	return xasprintf("%s/tmp/%s:%s", store->dir, kind, name);
+}
+
+char *store_trash_dir(const Store *store, const char *kind, const char *name, const char *id)
+{
+	return xasprintf("%s/trash/%s:%s:%.8s", store->dir, kind, name, id);
+}
+
+int store_lock(const Store *store, const char *kind, const char *name, bool wait, int *out_fd,
+	       Error **err)
+{
+	auto_free char *path = xasprintf("%s/locks/%s-%s.lock", store->dir, kind, name);
+
+	return fs_lock(path, wait, out_fd, err);
+}
+
+int store_lock_op(const Store *store, const char *kind, const char *name, int *out_fd, Error **err)
+{
+	int got = store_lock(store, kind, name, false, out_fd, err);
+
+	if (got < 0)
+		return error_wrap(err, "lock %s '%s'", kind, name);
+	if (got)
+		return 0;
+	error_set(err, ERR_BUSY, "%s '%s' is busy: another ember command is working on it", kind,
+		  name);
+	return error_hint(err, "wait for it to finish, then try again");
+}
+
+int store_read_config(const Store *store, Config *out_config, Error **err)
+{
+	auto_free char *path = store_path(store, "config.json");
+	json_auto_t *doc = NULL;
+
+	if (!fs_exists(path)) {
+		error_set(err, ERR_NOT_FOUND, "ember is not initialized in '%s'", store->dir);
+		return error_hint(err, "run: ember init");
+	}
+	if (json_read_file(path, &doc, err) < 0)
+		return error_hint(err, "restore '%s', or start again: ember deinit", path);
+	if (config_from_json(doc, out_config, err) < 0)
+		return error_wrap(err, "read '%s'", path);
+	return 0;
+}
+
+int store_write_config(const Store *store, const Config *config, Error **err)
+{
+	auto_free char *path = store_path(store, "config.json");
+	json_auto_t *doc = config_to_json(config);
+
+	return json_write_file(path, doc, true, err);
+}

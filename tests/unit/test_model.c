@@ -1,0 +1,144 @@
+#include "test.h"
+
+#include "model/image.h"
+#include "model/size.h"
+#include "model/uuid.h"
+#include "model/vm.h"
+#include "util/mem.h"
+
+static void test_names(void)
+{
+	static const char *const good[] = { "a", "web-1", "0x", "a.b_c-d" };
+	static const char *const bad[] = { "",	  "../x", "-rf",	 ".a",	"A",
+					   "a/b", "a b",  "caf\xc3\xa9", "a:b", "_x" };
+	auto_free char *longest = xcalloc(65, 1);
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		CHECK_INT(name_check("vm", good[i], NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		auto_error err = NULL;
+
+		CHECK_FAILS(name_check("vm", bad[i], &err), err, ERR_USAGE);
+	}
+	memset(longest, 'a', 63);
+	CHECK_INT(name_check("vm", longest, NULL), 0);
+	longest[63] = 'a';
+	CHECK_INT(name_check("vm", longest, NULL), -1);
+}
+
+static void test_sizes(void)
+{
+	static const char *const bad[] = {
+		"",    "0G",  "1.5G", "512", "10MB", "-1G",	  "G",
+		"1GG", "1 G", "+1G",  "1Gi", "0x1G", "99999999T", "18446744073709551616G"
+	};
+	uint64_t value = 0;
+
+	CHECK_INT(size_parse("--size", "512M", &value, NULL), 0);
+	CHECK(value == 512 * MIB);
+	CHECK_INT(size_parse("--size", "4gib", &value, NULL), 0);
+	CHECK(value == 4 * GIB);
+	CHECK_INT(size_parse("--size", "2T", &value, NULL), 0);
+	CHECK(value == 2 * TIB);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		auto_error err = NULL;
+
+		CHECK_FAILS(size_parse("--size", bad[i], &value, &err), err, ERR_USAGE);
+	}
+	CHECK_INT(size_parse_mib("--size", "1025K", &value, NULL), -1);
+	CHECK_INT(size_parse_mib("--size", "1024K", &value, NULL), 0);
+	CHECK_INT(value, 1);
+}
+
+static void test_size_text(void)
+{
+	auto_free char *a = size_text(0);
+	auto_free char *b = size_text(1536 * MIB);
+	auto_free char *c = size_text(512 * MIB);
+
+	CHECK_STR(a, "0 B");
+	CHECK_STR(b, "1.5 GiB");
+	CHECK_STR(c, "512 MiB");
+}
+
+static void check_reference(const char *text, const char *full, const char *local)
+{
+	CLEANUP(image_ref_release) ImageRef ref = { 0 };
+	auto_error err = NULL;
+	auto_free char *shown = NULL;
+	auto_free char *name = NULL;
+
+	CHECK_OK(image_ref_parse(text, &ref, &err), err);
+	shown = image_ref_text(&ref);
+	name = image_ref_local_name(&ref);
+	CHECK_STR(shown, full);
+	CHECK_STR(name, local);
+	CHECK_INT(name_check("image", name, NULL), 0);
+}
+
+static void test_references(void)
+{
+	static const char *const bad[] = { "",	   "A/b",  "a//b",  "-a", "a:", "a@sha256:12",
+					   "a:-x", "../x", "x/../y" };
+
+	check_reference("alpine", "docker.io/library/alpine:latest", "library-alpine-latest");
+	check_reference("ghcr.io/a/b:1", "ghcr.io/a/b:1", "ghcr.io-a-b-1");
+	check_reference("127.0.0.1:5000/x:y", "127.0.0.1:5000/x:y", "127.0.0.1-5000-x-y");
+	check_reference("me/app:V1", "docker.io/me/app:V1", "me-app-v1");
+	check_reference(
+		"a@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+		"docker.io/library/a@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+		"library-a-0123456789ab");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		CLEANUP(image_ref_release) ImageRef ref = { 0 };
+		auto_error err = NULL;
+
+		CHECK_FAILS(image_ref_parse(bad[i], &ref, &err), err, ERR_USAGE);
+	}
+}
+
+static void test_long_local_names(void)
+{
+	auto_free char *one = image_name_from_text(
+		"a-very-long-name-that-goes-on-and-on-and-on-and-never-ends-at-all-1");
+	auto_free char *two = image_name_from_text(
+		"a-very-long-name-that-goes-on-and-on-and-on-and-never-ends-at-all-2");
+
+	CHECK_INT(strlen(one), 63);
+	CHECK(strcmp(one, two) != 0);
+}
+
+static void test_states(void)
+{
+	VmState state;
+
+	for (int i = 0; i < VM_STATES; i++) {
+		CHECK(vm_state_parse(vm_state_name((VmState)i), &state));
+		CHECK_INT(state, i);
+		CHECK(vm_state_allows((VmState)i, VM_DELETING));
+	}
+	CHECK(vm_state_allows(VM_CREATED, VM_STARTING));
+	CHECK(!vm_state_allows(VM_CREATED, VM_RUNNING));
+	CHECK(!vm_state_allows(VM_DELETING, VM_STOPPED));
+	CHECK(!vm_state_parse("napping", &state));
+}
+
+static void test_uuids(void)
+{
+	auto_free char *id = uuid_new();
+	auto_free char *other = uuid_new();
+	auto_free char *mac = vm_mac(id);
+
+	CHECK(uuid_is_valid(id));
+	CHECK(!uuid_is_valid("nonsense"));
+	CHECK(!uuid_is_valid("zzzzzzzz-zzzz-zzzz-zzzz-zzzzzzzzzzzz"));
+	CHECK(strcmp(id, other) != 0);
+	CHECK_INT(strlen(mac), 17);
+	CHECK_INT(id[14], '4');
+}
+
+TEST_MAIN({ "names are checked", test_names }, { "sizes need a unit", test_sizes },
+	  { "sizes are shown for people", test_size_text },
+	  { "references and their local names", test_references },
+	  { "long names stay different", test_long_local_names },
+	  { "states and transitions", test_states }, { "uuids and macs", test_uuids });
