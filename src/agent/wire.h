@@ -185,6 +185,8 @@ typedef enum WireTag {
 	WIRE_TAG_VERSION,     /* text: of the program that answers */
 	WIRE_TAG_UPTIME_MS,   /* u64 */
 	WIRE_TAG_STATE,	      /* text: host services only */
+	WIRE_TAG_SESSION,     /* u64: host services only */
+	WIRE_TAG_STARTED,     /* u64: start time of PID; host services only */
 } WireTag;
 
 /* FLAGS of exec. */
