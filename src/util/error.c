@@ -153,7 +153,7 @@ int error_errnum(const Error *err)
 	return err ? err->errnum : 0;
 }
 
-const char *error_message(const Error *err)
+const char *error_text(const Error *err)
 {
 	return err ? err->message : "unknown failure";
 }
@@ -181,7 +181,7 @@ const char *error_context(const Error *err, size_t index)
 
 char *error_sentence(const Error *err)
 {
-	char *text = xstrdup(error_message(err));
+	char *text = xstrdup(error_text(err));
 
 	for (size_t i = error_context_count(err); i-- > 0;) {
 		char *longer = xasprintf("%s: %s", error_context(err, i), text);

@@ -52,7 +52,7 @@ int error_recode(Error **err, ErrorCode code);
 
 ErrorCode error_code(const Error *err);
 int error_errnum(const Error *err); /* 0 when no errno was the cause */
-const char *error_message(const Error *err);
+const char *error_text(const Error *err);
 const char *error_hint_text(const Error *err);	 /* NULL: none */
 const char *error_detail_text(const Error *err); /* NULL: none */
 size_t error_context_count(const Error *err);

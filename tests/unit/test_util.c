@@ -134,7 +134,7 @@ static void test_command_failure(void)
 
 	command_init(&cmd, "sh", "-c", "echo why >&2; exit 3", NULL);
 	CHECK(command_run(&cmd, deadline_in_ms(5000), &err) < 0);
-	CHECK_CONTAINS(error_message(err), "exit status 3");
+	CHECK_CONTAINS(error_text(err), "exit status 3");
 	CHECK_STR(error_detail_text(err), "why\n");
 }
 
