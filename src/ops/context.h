@@ -31,10 +31,10 @@ typedef struct Context {
 	Store store;
 	Config config; /* empty until context_load */
 	Reporter reporter;
-	char *libexec_dir; /* where our helper programs are; NULL: beside or near the executable */
 
 	/* Opened on first use. */
-	StorageSite site;
+	char *store_dir;
+	StorageSite site; /* borrows from config, store and store_dir */
 	const StorageBackend *storage;
 	StoragePool *pool;
 } Context;
@@ -47,12 +47,14 @@ void context_release(Context *ctx);
 int context_load(Context *ctx, Error **err);
 /* The same, but make an installation with automatic choices when there is none (and say so). */
 int context_load_or_init(Context *ctx, Error **err);
+/* Point `site` at the present config: for init, which has no config.json yet. */
+void context_set_site(Context *ctx);
 /* Open the storage pool of the config (mount on demand). Idempotent. */
 int context_open_storage(Context *ctx, Error **err);
 
-/* Path of one of our helper programs ("ember-keeper"); ERR_MISSING_TOOL when the installation is
- * incomplete. */
-int context_helper(const Context *ctx, const char *program, char **out_path, Error **err);
+/* Path of one of our helper programs ("ember-keeper"): in EMBER_LIBEXEC_DIR, or else beside the
+ * executable or in ../libexec/ember. ERR_MISSING_TOOL when the installation is incomplete. */
+int context_helper(const char *program, char **out_path, Error **err);
 
 void report_step(const Context *ctx, const char *fmt, ...) PRINTF(2, 3);
 void report_bytes(const Context *ctx, uint64_t done, uint64_t total);

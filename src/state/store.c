@@ -17,6 +17,9 @@
 /* sockaddr_un's sun_path holds 108 bytes on Linux and 104 on macOS, NUL included. Sockets are RUN/ID8/keeper.sock. */
 #define RUN_DIR_MAX (104 - (int)sizeof("/12345678/keeper.sock"))
 
+/* Long enough for a clone or a delete ahead of us, short enough to say that somebody is stopping a VM. */
+#define OP_LOCK_PATIENCE_MS 3000
+
 static const char *const directories[] = { "locks",   "vms",   "images", "kernels",
 					   "network", "store", "tmp",	 "trash" };
 
@@ -177,17 +180,19 @@ char *store_trash_dir(const Store *store, const char *kind, const char *name, co
 	return xasprintf("%s/trash/%s:%s:%.8s", store->dir, kind, name, id);
 }
 
-int store_lock(const Store *store, const char *kind, const char *name, bool wait, int *out_fd,
-	       Error **err)
+int store_lock(const Store *store, const char *kind, const char *name, LockMode mode,
+	       Deadline until, int *out_fd, Error **err)
 {
 	auto_free char *path = xasprintf("%s/locks/%s-%s.lock", store->dir, kind, name);
 
-	return fs_lock(path, wait, out_fd, err);
+	return fs_lock(path, mode, until, out_fd, err);
 }
 
-int store_lock_op(const Store *store, const char *kind, const char *name, int *out_fd, Error **err)
+static int lock_or_busy(const Store *store, const char *kind, const char *name, LockMode mode,
+			int *out_fd, Error **err)
 {
-	int got = store_lock(store, kind, name, false, out_fd, err);
+	int got = store_lock(store, kind, name, mode, deadline_in_ms(OP_LOCK_PATIENCE_MS), out_fd,
+			     err);
 
 	if (got < 0)
 		return error_wrap(err, "lock %s '%s'", kind, name);
@@ -196,6 +201,17 @@ int store_lock_op(const Store *store, const char *kind, const char *name, int *o
 	error_set(err, ERR_BUSY, "%s '%s' is busy: another ember command is working on it", kind,
 		  name);
 	return error_hint(err, "wait for it to finish, then try again");
+}
+
+int store_lock_op(const Store *store, const char *kind, const char *name, int *out_fd, Error **err)
+{
+	return lock_or_busy(store, kind, name, LOCK_EXCLUSIVE, out_fd, err);
+}
+
+int store_lock_source(const Store *store, const char *kind, const char *name, int *out_fd,
+		      Error **err)
+{
+	return lock_or_busy(store, kind, name, LOCK_SHARED, out_fd, err);
 }
 
 int store_read_config(const Store *store, Config *out_config, Error **err)

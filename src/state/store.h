@@ -18,7 +18,9 @@
 #include "model/config.h"
 #include "model/image.h"
 #include "model/vm.h"
+#include "util/deadline.h"
 #include "util/error.h"
+#include "util/fs.h"
 #include "util/str.h"
 
 typedef struct Store {
@@ -49,11 +51,16 @@ char *store_image_dir(const Store *store, const char *name);
 char *store_tmp_dir(const Store *store, const char *kind, const char *name);
 char *store_trash_dir(const Store *store, const char *kind, const char *name, const char *id);
 
-/* Locks. kind is "vm", "image", "kernel" or "store". 1 got it, 0 busy (only when !wait), -1. */
-int store_lock(const Store *store, const char *kind, const char *name, bool wait, int *out_fd,
-	       Error **err);
-/* The operation lock of one name, or ERR_BUSY that names what is going on. */
+/*
+ * Locks; kind is "vm", "image", "kernel" or "store". store_lock: 1 got it, 0 busy until the deadline, -1.
+ * store_lock_op waits a few seconds for an exclusive operation lock, then fails with ERR_BUSY; store_lock_source does so
+ * for a shared one: many may copy from one name at a time, and nobody changes it meanwhile.
+ */
+int store_lock(const Store *store, const char *kind, const char *name, LockMode mode,
+	       Deadline until, int *out_fd, Error **err);
 int store_lock_op(const Store *store, const char *kind, const char *name, int *out_fd, Error **err);
+int store_lock_source(const Store *store, const char *kind, const char *name, int *out_fd,
+		      Error **err);
 
 int store_read_config(const Store *store, Config *out_config, Error **err);
 int store_write_config(const Store *store, const Config *config, Error **err);

@@ -13,7 +13,6 @@
 #include "util/os.h"
 #include "util/process.h"
 
-
 #define STDERR_TAIL_MAX	   8192
 #define OUTPUT_DEFAULT_MAX (4U << 20)
 /* How long a program may take to go away after SIGTERM before it is killed. */

@@ -13,6 +13,7 @@ typedef struct Deadline {
 } Deadline;
 
 #define DEADLINE_NEVER ((Deadline){ INT64_MAX })
+#define DEADLINE_NOW   ((Deadline){ 0 })
 
 int64_t clock_monotonic_ns(void);
 Deadline deadline_in_ms(int64_t ms);

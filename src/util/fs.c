@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -263,19 +264,26 @@ int fs_rename(const char *from, const char *to, Error **err)
 	return 0;
 }
 
-int fs_lock(const char *path, bool wait, int *out_fd, Error **err)
+/* flock(2) has no deadline of its own: ask again with growing pauses, up to this many milliseconds. */
+#define LOCK_PAUSE_MAX_MS 32
+
+int fs_lock(const char *path, LockMode mode, Deadline until, int *out_fd, Error **err)
 {
 	auto_fd fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int operation = (mode == LOCK_SHARED ? LOCK_SH : LOCK_EX) | LOCK_NB;
 
 	if (fd < 0)
 		return error_set_errno(err, errno, "open lock '%s'", path);
-	while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0) {
-		if (errno == EWOULDBLOCK)
-			return 0;
-		if (errno != EINTR)
+	for (int pause_ms = 1; flock(fd, operation) < 0;) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
 			return error_set_errno(err, errno, "lock '%s'", path);
 		if (cancel_check(err) < 0)
 			return -1;
+		if (deadline_passed(until))
+			return 0;
+		(void)poll(NULL, 0, deadline_poll_ms(deadline_sooner(until, pause_ms)));
+		if (pause_ms < LOCK_PAUSE_MAX_MS)
+			pause_ms *= 2;
 	}
 	*out_fd = steal_fd(&fd);
 	return 1;

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "util/compiler.h"
+#include "util/deadline.h"
 #include "util/error.h"
 #include "util/str.h"
 
@@ -51,10 +52,13 @@ int fs_rename_new(const char *from, const char *to, Error **err);
 /* Rename that replaces. */
 int fs_rename(const char *from, const char *to, Error **err);
 
-/* An exclusive lock file at `path`, made when missing and never deleted (deleting one breaks those
- * who wait on it). Returns 1 and the fd that holds it, 0 when somebody else has it and `wait` is
- * false, -1 on error. */
-int fs_lock(const char *path, bool wait, int *out_fd, Error **err);
+/*
+ * A flock file at `path`, made when missing and never deleted (deleting one breaks those who wait on it).
+ * Returns 1 and the fd that holds it, 0 when somebody else still has it at the deadline, -1 on error. Closing the
+ * fd, or dying, lets go.
+ */
+typedef enum LockMode { LOCK_SHARED, LOCK_EXCLUSIVE } LockMode;
+int fs_lock(const char *path, LockMode mode, Deadline until, int *out_fd, Error **err);
 
 /* Free bytes for this user on the filesystem of `path`. */
 int fs_free_bytes(const char *path, uint64_t *out_bytes, Error **err);

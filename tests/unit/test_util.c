@@ -108,10 +108,11 @@ static void test_locks(void)
 
 	CHECK(mkdtemp(dir));
 	path = path_join(dir, "lock");
-	CHECK_INT(fs_lock(path, false, &first, &err), 1);
-	CHECK_INT(fs_lock(path, false, &second, &err), 0);
+	CHECK_INT(fs_lock(path, LOCK_EXCLUSIVE, DEADLINE_NOW, &first, &err), 1);
+	CHECK_INT(fs_lock(path, LOCK_SHARED, deadline_in_ms(20), &second, &err), 0);
 	close_fd(&first);
-	CHECK_INT(fs_lock(path, false, &second, &err), 1);
+	CHECK_INT(fs_lock(path, LOCK_SHARED, DEADLINE_NOW, &second, &err), 1);
+	CHECK_INT(fs_lock(path, LOCK_SHARED, DEADLINE_NOW, &first, &err), 1);
 	CHECK_OK(fs_remove_tree(dir, &err), err);
 }
 

@@ -1,0 +1,102 @@
+#include "ops/vm_build.h"
+
+#include <sys/stat.h>
+
+#include "model/size.h"
+#include "model/uuid.h"
+#include "state/records.h"
+#include "util/cancel.h"
+#include "util/failpoint.h"
+#include "util/fs.h"
+#include "util/mem.h"
+
+int vm_destroy_leftover(Context *ctx, const char *dir, Error **err)
+{
+	auto_vm Vm vm = { 0 };
+
+	if (!fs_exists(dir))
+		return 0;
+	if (records_read_vm_at(dir, &vm, NULL) == 0) {
+		if (context_open_storage(ctx, err) < 0 || failpoint("vm.destroy.volume", err) < 0 ||
+		    ctx->storage->destroy(ctx->pool, vm.id, err) < 0 ||
+		    store_remove_run_dir(&ctx->store, vm.id, err) < 0)
+			return -1;
+	}
+	if (failpoint("vm.destroy.files", err) < 0)
+		return -1;
+	return fs_remove_tree(dir, err);
+}
+
+int vm_build_check_free(Context *ctx, const char *name, Error **err)
+{
+	auto_free char *dir = store_vm_dir(&ctx->store, name);
+	auto_free char *tmp = store_tmp_dir(&ctx->store, "vm", name);
+
+	if (fs_exists(dir)) {
+		error_set(err, ERR_EXISTS, "vm '%s' already exists", name);
+		return error_hint(err, "choose another name, or remove it: ember vm delete %s",
+				  name);
+	}
+	return vm_destroy_leftover(ctx, tmp, err);
+}
+
+/* Fill tmp/vm:NAME/ and make it durable: all that precedes the commit. */
+static int assemble(Context *ctx, Vm *vm, const char *from_volume, const char *tmp, Error **err)
+{
+	if (fs_mkdir(tmp, 0700, err) < 0 || failpoint("vm.build.intent", err) < 0)
+		return -1;
+	vm->state = VM_CREATING;
+	str_assign(&vm->disk_path, NULL);
+	vm->disk_path = ctx->storage->path(&ctx->site, vm->id);
+	/* The intent need not survive a power cut: then the volume is an orphan, which reconcile knows by its name. */
+	if (records_write_vm_at(tmp, vm, false, err) < 0 || failpoint("vm.build.clone", err) < 0)
+		return -1;
+	if (ctx->storage->clone(ctx->pool, from_volume, vm->id, vm->disk_size_mib * MIB, err) < 0)
+		return error_wrap(err, "make its disk");
+	if (cancel_check(err) < 0 || failpoint("vm.build.record", err) < 0)
+		return -1;
+	vm->state = VM_CREATED;
+	return records_write_vm_at(tmp, vm, true, err);
+}
+
+/* From here on the VM exists. */
+static int commit(Context *ctx, const Vm *vm, const char *tmp, Error **err)
+{
+	auto_free char *dir = store_vm_dir(&ctx->store, vm->name);
+	auto_free char *vms = store_path(&ctx->store, "vms");
+
+	if (failpoint("vm.build.commit", err) < 0 || fs_rename_new(tmp, dir, err) < 0)
+		return -1;
+	return fs_sync_path(vms, err);
+}
+
+int vm_build(Context *ctx, Vm *vm, const char *from_volume, Error **err)
+{
+	auto_free char *tmp = store_tmp_dir(&ctx->store, "vm", vm->name);
+	auto_error undo = NULL;
+
+	if (context_open_storage(ctx, err) < 0)
+		return -1;
+	if (assemble(ctx, vm, from_volume, tmp, err) == 0 && commit(ctx, vm, tmp, err) == 0)
+		return 0;
+	if (vm_destroy_leftover(ctx, tmp, &undo) < 0)
+		report_warning_error(ctx, &undo, "undo vm '%s' (ember reconcile will finish it)",
+				     vm->name);
+	return -1;
+}
+
+int vm_destroy(Context *ctx, const Vm *vm, Error **err)
+{
+	auto_free char *dir = store_vm_dir(&ctx->store, vm->name);
+	auto_free char *vms = store_path(&ctx->store, "vms");
+	auto_free char *made_up_id = vm->id ? NULL : uuid_new();
+	auto_free char *trash =
+		store_trash_dir(&ctx->store, "vm", vm->name, vm->id ? vm->id : made_up_id);
+
+	if (vm_destroy_leftover(ctx, trash, err) < 0 || failpoint("vm.delete.hide", err) < 0 ||
+	    fs_rename(dir, trash, err) < 0 || fs_sync_path(vms, err) < 0)
+		return error_wrap(err, "delete vm '%s'", vm->name);
+	if (vm_destroy_leftover(ctx, trash, err) < 0)
+		return error_wrap(err, "clean up after vm '%s'", vm->name);
+	return 0;
+}

@@ -1,0 +1,76 @@
+#include "ops/vm_check.h"
+
+#include <string.h>
+
+#include "backend/registry.h"
+#include "model/size.h"
+#include "util/mem.h"
+
+#define CPUS_MAX       255 /* what a microvm's APIC can number */
+#define MEMORY_MIN_MIB 64  /* Debian's kernel and its initramfs do not fit in less */
+#define MEMORY_MAX_MIB (1024 * GIB / MIB)
+#define DISK_MAX_MIB   (16 * TIB / MIB) /* ext4 with 4 KiB blocks and 32-bit tools' reach */
+
+int vm_require_state(const Vm *vm, const char *expected, unsigned allowed_mask, Error **err)
+{
+	if (allowed_mask & VM_MASK(vm->state))
+		return 0;
+	error_set(err, ERR_STATE, "vm '%s' is %s, expected %s", vm->name, vm_state_name(vm->state),
+		  expected);
+	switch (vm->state) {
+	case VM_CREATED:
+	case VM_STOPPED:
+		return error_hint(err, "start it first: ember vm start %s", vm->name);
+	case VM_PAUSED:
+		return error_hint(err, "resume it first: ember vm resume %s", vm->name);
+	case VM_RUNNING:
+	case VM_STARTING:
+		return error_hint(err, "stop it first: ember vm stop %s", vm->name);
+	case VM_CREATING:
+	case VM_SUSPENDED:
+	case VM_DELETING:
+	case VM_BROKEN:
+	case VM_STATES:
+		break;
+	}
+	return error_hint(err, "mend the records: ember reconcile");
+}
+
+int vm_check_shape(const VmChanges *shape, Error **err)
+{
+	if (shape->cpus > CPUS_MAX) {
+		error_set(err, ERR_USAGE, "--cpus: %u is more than the %d that a vm can have",
+			  shape->cpus, CPUS_MAX);
+		return error_hint(err, "use at most --cpus %d", CPUS_MAX);
+	}
+	if (shape->memory_mib &&
+	    (shape->memory_mib < MEMORY_MIN_MIB || shape->memory_mib > MEMORY_MAX_MIB)) {
+		auto_free char *text = size_text(shape->memory_mib * MIB);
+
+		error_set(err, ERR_USAGE, "--memory: %s is out of range", text);
+		return error_hint(err, "use 64M to 1T, for example --memory 512M");
+	}
+	if (shape->disk_size_mib > DISK_MAX_MIB) {
+		auto_free char *text = size_text(shape->disk_size_mib * MIB);
+
+		error_set(err, ERR_USAGE, "--disk-size: %s is too large", text);
+		return error_hint(err, "use at most --disk-size 16T");
+	}
+	if (shape->network && strcmp(shape->network, "auto") != 0 &&
+	    !network_backend_find(shape->network, err))
+		return -1;
+	return 0;
+}
+
+int vm_check_pairs(const char *flag, const Strv *pairs, Error **err)
+{
+	for (size_t i = 0; i < pairs->count; i++) {
+		const char *equals = strchr(pairs->items[i], '=');
+
+		if (equals && equals != pairs->items[i])
+			continue;
+		error_set(err, ERR_USAGE, "%s: '%s' is not NAME=VALUE", flag, pairs->items[i]);
+		return error_hint(err, "write it like %s KEY=value", flag);
+	}
+	return 0;
+}

@@ -1,0 +1,11 @@
+/*
+ * Checks of what the user asked for, shared by the operations on VMs.
+ */
+#pragma once
+
+#include "ops/vm.h"
+
+/* cpus, memory, disk size and network of a create or fork; ERR_USAGE. Zero and NULL mean "not given". */
+int vm_check_shape(const VmChanges *shape, Error **err);
+/* Each is NAME=VALUE with a name. */
+int vm_check_pairs(const char *flag, const Strv *pairs, Error **err);

@@ -1,0 +1,133 @@
+#include <string.h>
+
+#include "backend/registry.h"
+#include "model/size.h"
+#include "model/uuid.h"
+#include "ops/image.h"
+#include "ops/kernel.h"
+#include "ops/vm.h"
+#include "ops/vm_build.h"
+#include "ops/vm_check.h"
+#include "util/fs.h"
+#include "util/mem.h"
+
+#define DEFAULT_CPUS	  1
+#define DEFAULT_MEMORY	  1024 /* MiB */
+#define DEFAULT_DISK_SIZE 8192 /* MiB */
+
+/* All that can be wrong with the user's words, before anything is looked up or touched. */
+static int check_spec(Context *ctx, const VmSpec *spec, Error **err)
+{
+	VmChanges shape = { .cpus = spec->cpus,
+			    .memory_mib = spec->memory_mib,
+			    .disk_size_mib = spec->disk_size_mib,
+			    .kernel = spec->kernel,
+			    .network = spec->network };
+
+	if (name_check("vm", spec->name, err) < 0 || vm_check_shape(&shape, err) < 0)
+		return -1;
+	if (spec->hypervisor && strcmp(spec->hypervisor, "auto") != 0 &&
+	    !hypervisor_backend_find(spec->hypervisor, err))
+		return -1;
+	if (spec->env && vm_check_pairs("--env", spec->env, err) < 0)
+		return -1;
+	if (spec->labels && vm_check_pairs("--label", spec->labels, err) < 0)
+		return -1;
+	return ops_kernel_check(ctx, spec->kernel, err);
+}
+
+static int find_image(Context *ctx, const VmSpec *spec, Image *out_image, Error **err)
+{
+	PullOptions options = { 0 };
+	bool existed;
+
+	if (!spec->pull)
+		return ops_image_find(ctx, spec->image, out_image, err);
+	if (ops_image_find(ctx, spec->image, out_image, NULL) == 0)
+		return 0;
+	return ops_image_pull(ctx, spec->image, &options, out_image, &existed, err);
+}
+
+/* NAME=VALUE pairs of `over` replace those of the same name. */
+static void merge_env(Strv *env, const Strv *over)
+{
+	for (size_t i = 0; over && i < over->count; i++) {
+		size_t name_len = strcspn(over->items[i], "=") + 1;
+		bool replaced = false;
+
+		for (size_t j = 0; j < env->count && !replaced; j++) {
+			replaced = !strncmp(env->items[j], over->items[i], name_len);
+			if (replaced)
+				str_assign(&env->items[j], over->items[i]);
+		}
+		if (!replaced)
+			strv_push(env, over->items[i]);
+	}
+}
+
+static void describe(const VmSpec *spec, const Image *image, Vm *vm)
+{
+	vm->name = xstrdup(spec->name);
+	vm->id = uuid_new();
+	vm->image = xstrdup(image->name);
+	vm->image_id = xstrdup(image->id);
+	vm->cpus = spec->cpus ? spec->cpus : DEFAULT_CPUS;
+	vm->memory_mib = spec->memory_mib ? spec->memory_mib : DEFAULT_MEMORY;
+	vm->disk_size_mib = spec->disk_size_mib ? spec->disk_size_mib : DEFAULT_DISK_SIZE;
+	vm->kernel = xstrdup_null(spec->kernel);
+	vm->network_mode = xstrdup_null(spec->network);
+	vm->hypervisor = xstrdup_null(spec->hypervisor);
+	vm->boot_args = str_is_empty(spec->boot_args) ? NULL : xstrdup(spec->boot_args);
+	vm->created_at = time_text_now();
+	vm->has_init = image->has_init;
+	vm->workdir = str_is_empty(image->config.workdir) ? NULL : xstrdup(image->config.workdir);
+	strv_copy(&vm->env, &image->config.env);
+	merge_env(&vm->env, spec->env);
+	if (spec->labels)
+		strv_copy(&vm->labels, spec->labels);
+	if (spec->user)
+		vm->user = xstrdup(spec->user);
+	else if (!str_is_empty(image->config.user))
+		vm->user = xstrdup(image->config.user);
+}
+
+/* An image larger than the default disk simply gets a disk of its own size; a wish that is too small is refused. */
+static int fit_disk(const VmSpec *spec, const Image *image, Vm *vm, Error **err)
+{
+	uint64_t image_mib = (image->size_bytes + MIB - 1) / MIB;
+	auto_free char *wish = size_text(vm->disk_size_mib * MIB);
+	auto_free char *need = size_text(image_mib * MIB);
+
+	if (vm->disk_size_mib >= image_mib)
+		return 0;
+	if (!spec->disk_size_mib) {
+		vm->disk_size_mib = image_mib;
+		return 0;
+	}
+	error_set(err, ERR_USAGE, "--disk-size: %s is smaller than image '%s', which needs %s",
+		  wish, image->name, need);
+	return error_hint(err, "ask for more: --disk-size %lluM", (unsigned long long)image_mib);
+}
+
+int ops_vm_create(Context *ctx, const VmSpec *spec, Vm *out_vm, Error **err)
+{
+	auto_vm Vm vm = { 0 };
+	auto_image Image image = { 0 };
+	auto_fd lock = -1;
+
+	if (check_spec(ctx, spec, err) < 0 || context_load_or_init(ctx, err) < 0)
+		return -1;
+	if (store_lock_op(&ctx->store, "vm", spec->name, &lock, err) < 0 ||
+	    vm_build_check_free(ctx, spec->name, err) < 0 || find_image(ctx, spec, &image, err) < 0)
+		return -1;
+	describe(spec, &image, &vm);
+	if (fit_disk(spec, &image, &vm, err) < 0)
+		return -1;
+	report_step(ctx, "clone image '%s' for vm '%s'", image.name, vm.name);
+	if (vm_build(ctx, &vm, image.id, err) < 0)
+		return error_wrap(err, "create vm '%s'", vm.name);
+	report_done(ctx);
+	*out_vm = vm;
+	vm = (Vm){ 0 };
+	return 0;
+}

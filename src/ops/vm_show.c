@@ -1,0 +1,56 @@
+/*
+ * Looking at VMs: readers that take no lock and write nothing, yet tell the truth.
+ */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "ops/vm.h"
+#include "state/records.h"
+#include "util/fs.h"
+#include "util/mem.h"
+
+void ops_vm_observe(Vm *vm)
+{
+	if ((vm->state == VM_RUNNING || vm->state == VM_PAUSED) && !proc_is_alive(&vm->process)) {
+		vm->state = VM_STOPPED;
+		vm->process = (ProcId){ 0 };
+		vm->keeper = (ProcId){ 0 };
+	}
+}
+
+int ops_vm_inspect(Context *ctx, const char *name, Vm *out_vm, Error **err)
+{
+	if (records_read_vm(&ctx->store, name, out_vm, err) < 0)
+		return -1;
+	ops_vm_observe(out_vm);
+	return 0;
+}
+
+int ops_vm_list(Context *ctx, VmList *out_list, Error **err)
+{
+	if (records_list_vms(&ctx->store, out_list, err) < 0)
+		return -1;
+	for (size_t i = 0; i < out_list->count; i++)
+		ops_vm_observe(&out_list->items[i]);
+	return 0;
+}
+
+int ops_vm_open_log(Context *ctx, const char *name, int *out_fd, Error **err)
+{
+	auto_vm Vm vm = { 0 };
+	auto_free char *path = NULL;
+	int fd;
+
+	if (records_read_vm(&ctx->store, name, &vm, err) < 0)
+		return -1;
+	path = store_vm_file(&ctx->store, name, "console.log");
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == ENOENT) {
+		error_set(err, ERR_NOT_FOUND, "vm '%s' has no log: it never ran", name);
+		return error_hint(err, "start it first: ember vm start %s", name);
+	}
+	if (fd < 0)
+		return error_set_errno(err, errno, "open '%s'", path);
+	*out_fd = fd;
+	return 0;
+}
