@@ -1,0 +1,197 @@
+# Images: where they come from, and what is refused.
+load lib
+
+setup_file() {
+	new_state
+	start_registry
+}
+
+teardown_file() {
+	[ ! -e "$BATS_FILE_TMPDIR/registry.pid" ] || kill "$(cat "$BATS_FILE_TMPDIR/registry.pid")"
+	drop_state
+}
+
+teardown() {
+	assert_no_leftovers
+}
+
+# A registry of our own on a free port of the loopback, filled by skopeo.
+start_registry() {
+	local dir=$BATS_FILE_TMPDIR/registry port
+
+	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	mkdir -p "$dir"
+	cat >"$dir/config.yml" <<-CONFIG
+		version: 0.1
+		log: {level: error}
+		storage: {filesystem: {rootdirectory: $dir/data}}
+		http: {addr: "127.0.0.1:$port"}
+	CONFIG
+	docker-registry serve "$dir/config.yml" >"$dir/log" 2>&1 3>&- &
+	echo $! >"$BATS_FILE_TMPDIR/registry.pid"
+	export REGISTRY=127.0.0.1:$port
+	until_true 20 curl -sf -o "$dir/answer" "http://$REGISTRY/v2/"
+	skopeo copy --quiet --dest-tls-verify=false "oci:$OCI/busybox:latest" "docker://$REGISTRY/tools/box:1" 3>&-
+}
+
+@test "pull of an OCI layout, named after its directory and tag" {
+	expect 0 ember image pull "oci:$OCI/busybox:latest" --name layout
+	contains "$output" "pulled successfully"
+	expect 0 ember image inspect layout --format json
+	json '.name == "layout" and .size_bytes > 1000000 and (.digest | startswith("sha256:"))'
+	json '.config.env | index("FROM_IMAGE=yes") != null'
+}
+
+@test "an OCI layout with one image needs no tag" {
+	expect 0 ember image pull "oci:$OCI/busybox" --name untagged
+}
+
+@test "pull again: already there, exit 0" {
+	ember image pull "oci:$OCI/busybox:latest" --name twice
+	expect 0 ember image pull "oci:$OCI/busybox:latest" --name twice
+	contains "$output$stderr" "already exists"
+}
+
+@test "the volume is a clean ext4, sealed" {
+	local disk
+
+	disk=$(ember image inspect busybox --format json | jq -r .disk_path)
+	run e2fsck -fn "$disk"
+	[ "$status" -eq 0 ]
+	equal "$(stat -c %a "$disk")" 444
+	run debugfs -R 'stat /home/user' "$disk"
+	contains "$output" "User:  1000"
+}
+
+@test "pull from a registry, and the local name keeps the registry" {
+	local name=${REGISTRY/:/-}-tools-box-1
+
+	expect 0 ember image pull "$REGISTRY/tools/box:1" --tls-verify=false
+	expect 0 ember image list --format json
+	json ".images | map(.name) | index(\"$name\") != null"
+	expect 0 ember vm create from-registry --image "$REGISTRY/tools/box:1" "${SMALL[@]}" --wait
+	expect 0 ember exec from-registry -- echo up
+	equal "$output" up
+	ember vm delete --force from-registry
+}
+
+@test "pull by digest" {
+	local digest
+
+	digest=$(skopeo inspect --tls-verify=false "docker://$REGISTRY/tools/box:1" 3>&- | jq -r .Digest)
+	expect 0 ember image pull "$REGISTRY/tools/box@$digest" --tls-verify=false --name by-digest
+	equal "$(ember image inspect by-digest --format json | jq -r .digest)" "$digest"
+}
+
+@test "a registry that has no such image, and one that is not there" {
+	run --separate-stderr ember image pull "$REGISTRY/tools/nosuch:1" --tls-verify=false
+	[ "$status" -ne 0 ]
+	contains "$stderr" "ember: " "hint: "
+	run --separate-stderr ember image pull "127.0.0.1:1/tools/box:1" --tls-verify=false
+	[ "$status" -ne 0 ]
+	contains "$stderr" "ember: " "hint: "
+}
+
+@test "what is no reference: exit 2" {
+	local reference
+
+	for reference in 'UPPER/Case' 'a b' 'x@sha256:12' ':tag' 'http://x/y' ''; do
+		expect 2 ember image pull -- "$reference"
+		contains "$stderr" "hint: "
+	done
+}
+
+@test "an OCI layout that is not there, or lacks the tag: exit 3" {
+	expect 3 ember image pull "oci:$BATS_TEST_TMPDIR/none:latest"
+	contains "$stderr" "hint: "
+	expect 3 ember image pull "oci:$OCI/busybox:nosuch"
+	contains "$stderr" "nosuch"
+}
+
+@test "a layer that is not what its digest says" {
+	run --separate-stderr ember image pull "oci:$OCI/digest:latest" --name bad
+	[ "$status" -ne 0 ]
+	explains "digest"
+	expect 3 ember image inspect bad
+}
+
+@test "a layer that ends early" {
+	run --separate-stderr ember image pull "oci:$OCI/truncated:latest" --name bad
+	[ "$status" -ne 0 ]
+	explains
+	expect 3 ember image inspect bad
+}
+
+@test "a member that climbs out with ../" {
+	run --separate-stderr ember image pull "oci:$OCI/dotdot:latest" --name bad
+	[ "$status" -ne 0 ]
+	explains ".."
+	expect 3 ember image inspect bad
+	run find "$EMBER_TEST_CACHE" -name escaped
+	equal "$output" ""
+}
+
+@test "the built-in Debian boots and is Debian" {
+	boot deb debian
+	expect 0 ember exec deb -- cat /etc/debian_version
+	contains "$output" "12."
+	expect 0 ember exec deb -- dpkg --audit
+	equal "$output" ""
+	expect 0 ember exec deb -- stat -c '%a %U' /usr/bin/su /tmp
+	equal "$output" $'4755 root\n1777 root'
+	ember vm delete --force deb
+}
+
+@test "a bare busybox boots: ember-guest is its PID 1, and reaps" {
+	boot bare
+	expect 0 ember exec bare -- cat /proc/1/comm
+	contains "$output" ember
+	ember exec bare -- sh -c '(sleep 0.1 &) ; exit 0'
+	sleep 1
+	expect 0 ember exec bare -- sh -c 'ps | grep -c "\[sleep\]" || true'
+	ember vm delete --force bare
+}
+
+@test "list: a table, JSON, and what is said when there is none" {
+	expect 0 ember image list
+	contains "$output" NAME busybox debian
+	expect 0 ember image list --format json
+	json '.images | map(.name) | index("busybox") != null'
+	local empty=$BATS_TEST_TMPDIR/empty
+
+	expect 0 ember -s "$empty" image list
+	contains "$output" "No images found"
+	[ ! -e "$empty" ]
+}
+
+@test "delete is refused while VMs use it, and lists them" {
+	ember vm create user-1 --image busybox "${SMALL[@]}" --no-start
+	expect 4 ember image delete busybox
+	explains "user-1"
+	ember vm delete user-1
+}
+
+@test "delete takes the volume away" {
+	local disk
+
+	ember image pull "oci:$OCI/busybox:latest" --name short-lived
+	disk=$(ember image inspect short-lived --format json | jq -r .disk_path)
+	expect 0 ember image delete short-lived
+	contains "$output" deleted
+	[ ! -e "$disk" ]
+	expect 3 ember image delete short-lived
+	expect 3 ember image inspect short-lived
+}
+
+@test "names of images are checked" {
+	local name
+
+	for name in '../x' 'A' 'a/b' '.x'; do
+		expect 2 ember image pull "oci:$OCI/busybox:latest" --name "$name"
+	done
+}
+
+@test "--pull fetches what create needs" {
+	expect 0 ember vm create fetched --image "oci:$OCI/busybox:latest" --pull "${SMALL[@]}" --no-start
+	ember vm delete fetched
+}
