@@ -8,6 +8,14 @@
 #include "util/compiler.h"
 #include "util/str.h"
 
+/*
+ * The keeper makes the listening sockets `control_socket` and `agent_socket` itself and hands them
+ * to the hypervisor under these numbers: it can connect to both at once, instead of waiting for
+ * them to appear.
+ */
+#define LAUNCH_CONTROL_FD 3
+#define LAUNCH_AGENT_FD	  4
+
 typedef struct LaunchPlan {
 	char *vm_name;
 	char *vm_id;
