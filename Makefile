@@ -19,27 +19,22 @@ MESON_FLAGS ?=
 
 all:
 	@scripts/install-deps build
-	@scripts/configure $(RELEASE) --buildtype=release -Dfailpoints=false --prefix=$(PREFIX) $(MESON_FLAGS)
-	@ninja -C $(RELEASE) --quiet
+	@scripts/build $(RELEASE) --buildtype=release -Dfailpoints=false --prefix=$(PREFIX) $(MESON_FLAGS)
 
 demo:
 	@scripts/demo $(RELEASE)
 
 check:
 	@scripts/install-deps build run test
-	@scripts/configure $(CHECK) -Dwerror=true $(MESON_FLAGS)
-	@ninja -C $(CHECK) --quiet
+	@scripts/build $(CHECK) -Dwerror=true $(MESON_FLAGS)
 	@scripts/run-tests --build $(CHECK) $(TESTS)
 
 bench: all
 	@scripts/install-deps run bench
 	@bench/run --build $(RELEASE)
 
-# A tree that is there is installed as it is, so that root needs no compiler and leaves no root-owned files.
-install:
-	@test -f $(RELEASE)/ember || $(MAKE) all PREFIX=$(PREFIX)
-	@scripts/configure $(RELEASE) --buildtype=release -Dfailpoints=false --prefix=$(PREFIX) $(MESON_FLAGS)
-	@DESTDIR='$(DESTDIR)' meson install -C $(RELEASE) --quiet
+install: all
+	@DESTDIR='$(DESTDIR)' meson install -C $(RELEASE) --no-rebuild --quiet
 
 uninstall:
 	@scripts/uninstall $(RELEASE) '$(DESTDIR)'
