@@ -86,6 +86,22 @@ char *vm_mac(const char *vm_id)
 			 (unsigned)(hash & 0xff));
 }
 
+void env_merge(Strv *env, const Strv *over)
+{
+	for (size_t i = 0; i < over->count; i++) {
+		size_t name_len = strcspn(over->items[i], "=") + 1;
+		bool replaced = false;
+
+		for (size_t j = 0; j < env->count && !replaced; j++) {
+			replaced = !strncmp(env->items[j], over->items[i], name_len);
+			if (replaced)
+				str_assign(&env->items[j], over->items[i]);
+		}
+		if (!replaced)
+			strv_push(env, over->items[i]);
+	}
+}
+
 static void ports_release(Ports *ports)
 {
 	for (size_t i = 0; i < ports->count; i++)

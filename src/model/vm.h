@@ -107,6 +107,9 @@ int name_check(const char *what, const char *name, Error **err);
 /* A MAC that is the VM's own, derived from its id: locally administered, unicast. Owned. */
 char *vm_mac(const char *vm_id);
 
+/* NAME=VALUE pairs of `over` replace those of the same name in `env`, or join them. */
+void env_merge(Strv *env, const Strv *over);
+
 void vm_network_release(VmNetwork *network);
 void vm_release(Vm *vm);
 #define auto_vm CLEANUP(vm_release)

@@ -1,31 +1,13 @@
 #include "ops/vm_build.h"
 
-#include <sys/stat.h>
-
 #include "model/size.h"
 #include "model/uuid.h"
+#include "ops/leftover.h"
 #include "state/records.h"
 #include "util/cancel.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/mem.h"
-
-int vm_destroy_leftover(Context *ctx, const char *dir, Error **err)
-{
-	auto_vm Vm vm = { 0 };
-
-	if (!fs_exists(dir))
-		return 0;
-	if (records_read_vm_at(dir, &vm, NULL) == 0) {
-		if (context_open_storage(ctx, err) < 0 || failpoint("vm.destroy.volume", err) < 0 ||
-		    ctx->storage->destroy(ctx->pool, vm.id, err) < 0 ||
-		    store_remove_run_dir(&ctx->store, vm.id, err) < 0)
-			return -1;
-	}
-	if (failpoint("vm.destroy.files", err) < 0)
-		return -1;
-	return fs_remove_tree(dir, err);
-}
 
 int vm_build_check_free(Context *ctx, const char *name, Error **err)
 {
@@ -37,7 +19,7 @@ int vm_build_check_free(Context *ctx, const char *name, Error **err)
 		return error_hint(err, "choose another name, or remove it: ember vm delete %s",
 				  name);
 	}
-	return vm_destroy_leftover(ctx, tmp, err);
+	return leftover_destroy(ctx, tmp, err);
 }
 
 /* Fill tmp/vm:NAME/ and make it durable: all that precedes the commit. */
@@ -79,7 +61,7 @@ int vm_build(Context *ctx, Vm *vm, const char *from_volume, Error **err)
 		return -1;
 	if (assemble(ctx, vm, from_volume, tmp, err) == 0 && commit(ctx, vm, tmp, err) == 0)
 		return 0;
-	if (vm_destroy_leftover(ctx, tmp, &undo) < 0)
+	if (leftover_destroy(ctx, tmp, &undo) < 0)
 		report_warning_error(ctx, &undo, "undo vm '%s' (ember reconcile will finish it)",
 				     vm->name);
 	return -1;
@@ -93,10 +75,10 @@ int vm_destroy(Context *ctx, const Vm *vm, Error **err)
 	auto_free char *trash =
 		store_trash_dir(&ctx->store, "vm", vm->name, vm->id ? vm->id : made_up_id);
 
-	if (vm_destroy_leftover(ctx, trash, err) < 0 || failpoint("vm.delete.hide", err) < 0 ||
+	if (leftover_destroy(ctx, trash, err) < 0 || failpoint("vm.delete.hide", err) < 0 ||
 	    fs_rename(dir, trash, err) < 0 || fs_sync_path(vms, err) < 0)
 		return error_wrap(err, "delete vm '%s'", vm->name);
-	if (vm_destroy_leftover(ctx, trash, err) < 0)
+	if (leftover_destroy(ctx, trash, err) < 0)
 		return error_wrap(err, "clean up after vm '%s'", vm->name);
 	return 0;
 }

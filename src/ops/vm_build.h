@@ -18,9 +18,5 @@ int vm_build_check_free(Context *ctx, const char *name, Error **err);
 /* Make the VM that *vm describes (its id is new) from a volume. The state becomes `created`. Undone on failure. */
 int vm_build(Context *ctx, Vm *vm, const char *from_volume, Error **err);
 
-/* Take apart what a directory in tmp/ or trash/ describes: volume, sockets, the directory. Idempotent. A record that
- * cannot be read has no volume yet (it is written before anything else). */
-int vm_destroy_leftover(Context *ctx, const char *dir, Error **err);
-
 /* Remove a VM that does not run. `vm` may be broken: then only its directory is known. */
 int vm_destroy(Context *ctx, const Vm *vm, Error **err);

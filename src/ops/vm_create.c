@@ -48,23 +48,6 @@ static int find_image(Context *ctx, const VmSpec *spec, Image *out_image, Error 
 	return ops_image_pull(ctx, spec->image, &options, out_image, &existed, err);
 }
 
-/* NAME=VALUE pairs of `over` replace those of the same name. */
-static void merge_env(Strv *env, const Strv *over)
-{
-	for (size_t i = 0; over && i < over->count; i++) {
-		size_t name_len = strcspn(over->items[i], "=") + 1;
-		bool replaced = false;
-
-		for (size_t j = 0; j < env->count && !replaced; j++) {
-			replaced = !strncmp(env->items[j], over->items[i], name_len);
-			if (replaced)
-				str_assign(&env->items[j], over->items[i]);
-		}
-		if (!replaced)
-			strv_push(env, over->items[i]);
-	}
-}
-
 static void describe(const VmSpec *spec, const Image *image, Vm *vm)
 {
 	vm->name = xstrdup(spec->name);
@@ -82,7 +65,8 @@ static void describe(const VmSpec *spec, const Image *image, Vm *vm)
 	vm->has_init = image->has_init;
 	vm->workdir = str_is_empty(image->config.workdir) ? NULL : xstrdup(image->config.workdir);
 	strv_copy(&vm->env, &image->config.env);
-	merge_env(&vm->env, spec->env);
+	if (spec->env)
+		env_merge(&vm->env, spec->env);
 	if (spec->labels)
 		strv_copy(&vm->labels, spec->labels);
 	if (spec->user)

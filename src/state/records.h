@@ -40,3 +40,6 @@ int records_read_image_at(const char *dir, Image *out_image, Error **err);
 int records_write_image_at(const char *dir, const Image *image, bool durable, Error **err);
 /* All of them, sorted by name; an unreadable one has only its name (id NULL). */
 int records_list_images(const Store *store, ImageList *out_list, Error **err);
+
+/* The id that a directory of tmp/, vms/, images/ or trash/ claims by its vm.json or image.json; NULL when it has none. Owned. */
+char *records_read_id_at(const char *dir);

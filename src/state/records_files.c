@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <string.h>
 
+#include "model/uuid.h"
 #include "state/records.h"
 #include "util/fs.h"
 #include "util/json.h"
@@ -169,4 +170,16 @@ int records_list_images(const Store *store, ImageList *out_list, Error **err)
 		image_list_push_take(out_list, &image);
 	}
 	return 0;
+}
+
+char *records_read_id_at(const char *dir)
+{
+	json_auto_t *doc = NULL;
+	auto_free char *id = NULL;
+
+	if (read_document(dir, "vm.json", &doc, NULL) < 0 && read_document(dir, "image.json", &doc, NULL) < 0)
+		return NULL;
+	if (json_get_string(doc, "id", &id, NULL) < 0 || !uuid_is_valid(id))
+		return NULL;
+	return steal(&id);
 }

@@ -1,0 +1,74 @@
+#include "ops/guest.h"
+
+#include <unistd.h>
+
+#include "agent/client.h"
+#include "ops/guest_connect.h"
+#include "ops/vm.h"
+#include "ops/vm_process.h"
+#include "state/records.h"
+#include "util/mem.h"
+
+int guest_connect(Context *ctx, const char *name, Vm *out_vm, Client **out_client, Error **err)
+{
+	auto_vm Vm vm = { 0 };
+
+	if (records_read_vm(&ctx->store, name, &vm, err) < 0)
+		return -1;
+	ops_vm_observe(&vm);
+	if (vm_require_state(&vm, "running", VM_MASK(VM_RUNNING), err) < 0 ||
+	    vm_process_connect(ctx, &vm, out_client, err) < 0)
+		return -1;
+	*out_vm = vm;
+	vm = (Vm){ 0 };
+	return 0;
+}
+
+int ops_guest_wait_ready(Context *ctx, const Vm *vm, int64_t timeout_ms, Error **err)
+{
+	auto_client client = NULL;
+
+	if (vm_process_connect(ctx, vm, &client, err) < 0)
+		return -1;
+	if (client_wait_ready(client, deadline_in_ms(timeout_ms), err) < 0) {
+		error_hint(err, "see what it says: ember vm logs %s", vm->name);
+		return error_wrap(err, "wait for the guest of vm '%s'", vm->name);
+	}
+	return 0;
+}
+
+int ops_guest_exec(Context *ctx, const char *name, const ExecOptions *options, int *out_status,
+		   Error **err)
+{
+	auto_vm Vm vm = { 0 };
+	auto_client client = NULL;
+	auto_strv Strv env = { 0 };
+	auto_exec_result ExecResult result = { 0 };
+
+	if (guest_connect(ctx, name, &vm, &client, err) < 0)
+		return -1;
+	if (client_wait_ready(client, deadline_in_ms(options->wait_ms), err) < 0) {
+		error_hint(err, "see what it says: ember vm logs %s", name);
+		return error_wrap(err, "wait for the guest of vm '%s'", name);
+	}
+	strv_copy(&env, &vm.env);
+	if (options->env)
+		env_merge(&env, options->env);
+	ExecRequest request = {
+		.argv = options->argv,
+		.env = &env,
+		.cwd = options->workdir ? options->workdir : vm.workdir,
+		.user = options->user ? options->user : vm.user,
+		.stdin_fd = options->connect_stdin ? STDIN_FILENO : -1,
+		.stdout_fd = STDOUT_FILENO,
+		.stderr_fd = STDERR_FILENO,
+	};
+
+	if (client_exec(client, &request, &result, err) < 0)
+		return error_wrap(err, "run '%s' in vm '%s'", options->argv->items[0], name);
+	if (result.end == EXEC_NOT_STARTED)
+		report_warning(ctx, "vm '%s': %s", name,
+			       result.message ? result.message : "the command did not start");
+	*out_status = exec_result_status(&result);
+	return 0;
+}

@@ -1,0 +1,11 @@
+/*
+ * Shared by the operations that talk to a guest.
+ */
+#pragma once
+
+#include "agent/client.h"
+#include "model/vm.h"
+#include "ops/context.h"
+
+/* The record of a VM that runs, and a connection to its keeper; ERR_STATE when it does not run. */
+int guest_connect(Context *ctx, const char *name, Vm *out_vm, Client **out_client, Error **err);

@@ -1,0 +1,25 @@
+/*
+ * From a source of layers to a sealed image volume: the path that pull and build share.
+ *
+ * An image being made is tmp/image:NAME/ with its record; the rename to images/NAME is the commit. The caller holds the
+ * operation lock of the name.
+ */
+#pragma once
+
+#include "model/image.h"
+#include "ops/context.h"
+
+typedef struct ImageSource {
+	const char *layout;   /* OCI layout DIR[:TAG]; NULL: `tar` */
+	const char *platform; /* os/arch; NULL: this host's */
+	int tar_fd;	      /* a root filesystem as a tar stream when there is no layout */
+} ImageSource;
+
+/* The working directory of the image, made with its intent recorded; owned. Leftovers of a crash are removed first. */
+int image_begin(Context *ctx, const Image *image, char **out_dir, Error **err);
+/* Write the volume with ember-image and seal it; fills what the maker found out (size, digest, config, has_init). */
+int image_write(Context *ctx, Image *image, const ImageSource *source, Error **err);
+/* Make it visible; with `replace` an image of that name gives way to it. */
+int image_commit(Context *ctx, const Image *image, const char *dir, bool replace, Error **err);
+/* After a failure: remove everything again. Never fails: what remains is for reconcile, with a warning. */
+void image_undo(Context *ctx, const char *name);

@@ -1,0 +1,198 @@
+/*
+ * Images from OCI layouts, archives and registries. Layouts are read by ember-image itself; everything else is turned into
+ * a layout by skopeo, so that credentials, mirrors and TLS are the user's own.
+ */
+#include <string.h>
+
+#include "model/size.h"
+#include "model/uuid.h"
+#include "ops/image.h"
+#include "ops/image_make.h"
+#include "state/records.h"
+#include "util/failpoint.h"
+#include "util/fs.h"
+#include "util/mem.h"
+#include "util/os.h"
+#include "util/process.h"
+
+/* What the user's reference means. */
+typedef struct Source {
+	char *layout;	 /* DIR[:TAG] when it is a layout already */
+	char *transport; /* what skopeo reads otherwise */
+	char *reference; /* for the record */
+	char *name;	 /* local name it would get */
+	bool is_registry;
+} Source;
+
+static void source_release(Source *source)
+{
+	free(source->layout);
+	free(source->transport);
+	free(source->reference);
+	free(source->name);
+	*source = (Source){ 0 };
+}
+
+/* "DIR:TAG" or "DIR": a last colon followed by a slash belongs to the path. */
+static char *path_part(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+
+	if (colon && !strchr(colon, '/'))
+		return xstrndup(text, (size_t)(colon - text));
+	return xstrdup(text);
+}
+
+/* A local path: made absolute, checked, and named after its last part and tag. */
+static int parse_path(const char *reference, const char *prefix, Source *source, Error **err)
+{
+	const char *rest = reference + strlen(prefix);
+	auto_free char *path = path_part(rest);
+	const char *tail = rest + strlen(path);
+	auto_free char *absolute = NULL;
+	auto_free char *label = NULL;
+
+	if (!*path || !fs_exists(path)) {
+		error_set(err, *path ? ERR_NOT_FOUND : ERR_USAGE, "'%s' names no existing path",
+			  reference);
+		return error_hint(err, "write it like %sPATH or %sPATH:TAG", prefix, prefix);
+	}
+	if (path_absolute(path, &absolute, err) < 0)
+		return -1;
+	while (strlen(absolute) > 1 && str_ends_with(absolute, "/"))
+		absolute[strlen(absolute) - 1] = '\0';
+	label = xasprintf("%s%s", path_basename(absolute), tail);
+	source->name = image_name_from_text(label);
+	source->reference = xasprintf("%s%s%s", prefix, absolute, tail);
+	if (!strcmp(prefix, "oci:"))
+		source->layout = xasprintf("%s%s", absolute, tail);
+	else
+		source->transport = xstrdup(source->reference);
+	return 0;
+}
+
+static int parse_source(const char *reference, Source *source, Error **err)
+{
+	static const char *const prefixes[] = { "oci:", "oci-archive:", "docker-archive:" };
+	CLEANUP(image_ref_release) ImageRef ref = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
+		if (str_starts_with(reference, prefixes[i]))
+			return parse_path(reference, prefixes[i], source, err);
+	if (image_ref_parse(reference, &ref, err) < 0)
+		return -1;
+	source->is_registry = true;
+	source->reference = image_ref_text(&ref);
+	source->name = image_ref_local_name(&ref);
+	source->transport = xasprintf("docker://%s", source->reference);
+	return 0;
+}
+
+/* skopeo's names for machines are Go's. */
+static const char *go_arch(void)
+{
+	return !strcmp(os_machine(), "aarch64") ? "arm64" : "amd64";
+}
+
+static int check_platform(const char *platform, Error **err)
+{
+	if (!platform || (str_starts_with(platform, "linux/") && platform[6]))
+		return 0;
+	error_set(err, ERR_USAGE, "--platform: '%s' is not os/arch of a Linux image", platform);
+	return error_hint(err, "write it like --platform linux/amd64");
+}
+
+static int fetch(Context *ctx, const Source *source, const PullOptions *options, const char *dir,
+		 char **out_layout, Error **err)
+{
+	auto_command Command cmd = { 0 };
+	const char *arch = options->platform ? options->platform + strlen("linux/") : go_arch();
+
+	report_step(ctx, "fetch %s", source->reference);
+	command_init(&cmd, "skopeo", "--override-os", "linux", "--override-arch", arch, "copy",
+		     "--quiet", NULL);
+	if (options->plain_http)
+		command_add(&cmd, "--src-tls-verify=false");
+	if (options->creds)
+		command_addf(&cmd, "--src-creds=%s", options->creds);
+	command_add(&cmd, source->transport);
+	command_addf(&cmd, "oci:%s/layout:latest", dir);
+	if (failpoint("image.fetch", err) < 0 || command_run(&cmd, DEADLINE_NEVER, err) < 0) {
+		if (error_code(err ? *err : NULL) == ERR_FAILED)
+			error_hint(err, "check the reference and your login: skopeo inspect %s",
+				   source->transport);
+		return error_wrap(err, "fetch '%s'", source->reference);
+	}
+	*out_layout = xasprintf("%s/layout:latest", dir);
+	return 0;
+}
+
+static int make(Context *ctx, const Source *source, const PullOptions *options, Image *image,
+		Error **err)
+{
+	auto_free char *dir = NULL;
+	auto_free char *layout = xstrdup_null(source->layout);
+	ImageSource writer = { .platform = options->platform, .tar_fd = -1 };
+
+	if (image_begin(ctx, image, &dir, err) < 0 ||
+	    (!layout && fetch(ctx, source, options, dir, &layout, err) < 0))
+		return -1;
+	writer.layout = layout;
+	if (image_write(ctx, image, &writer, err) < 0)
+		return -1;
+	return image_commit(ctx, image, dir, options->refresh, err);
+}
+
+/* Two references must never share a local name: a second one gets a part of its hash. */
+static int settle_name(Context *ctx, const Source *source, const PullOptions *options,
+		       char **out_name, Error **err)
+{
+	auto_image Image there = { 0 };
+	auto_free char *dir = NULL;
+
+	if (options->name) {
+		*out_name = xstrdup(options->name);
+		return name_check("image", options->name, err);
+	}
+	dir = store_image_dir(&ctx->store, source->name);
+	if (fs_exists(dir) && records_read_image_at(dir, &there, NULL) == 0 &&
+	    !str_equal(there.reference, source->reference))
+		*out_name = xasprintf("%.56s-%06x", source->name,
+				      (unsigned)(hash_text(source->reference) & 0xffffff));
+	else
+		*out_name = xstrdup(source->name);
+	return 0;
+}
+
+int ops_image_pull(Context *ctx, const char *reference, const PullOptions *options,
+		   Image *out_image, bool *out_existed, Error **err)
+{
+	CLEANUP(source_release) Source source = { 0 };
+	auto_image Image image = { 0 };
+	auto_free char *dir = NULL;
+	auto_fd lock = -1;
+
+	if (parse_source(reference, &source, err) < 0 ||
+	    check_platform(options->platform, err) < 0 ||
+	    (options->name && name_check("image", options->name, err) < 0) ||
+	    context_load_or_init(ctx, err) < 0 ||
+	    settle_name(ctx, &source, options, &image.name, err) < 0 ||
+	    store_lock_op(&ctx->store, "image", image.name, &lock, err) < 0)
+		return -1;
+	dir = store_image_dir(&ctx->store, image.name);
+	*out_existed = fs_exists(dir) && !options->refresh;
+	if (*out_existed)
+		return records_read_image(&ctx->store, image.name, out_image, err);
+	image.id = uuid_new();
+	image.reference = xstrdup(source.reference);
+	image.arch = xstrdup(os_machine());
+	image.created_at = time_text_now();
+	if (make(ctx, &source, options, &image, err) < 0) {
+		image_undo(ctx, image.name);
+		return error_wrap(err, "pull '%s'", reference);
+	}
+	report_done(ctx);
+	*out_image = image;
+	image = (Image){ 0 };
+	return 0;
+}

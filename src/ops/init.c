@@ -1,0 +1,245 @@
+/*
+ * Making and unmaking an installation.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backend/registry.h"
+#include "model/size.h"
+#include "model/uuid.h"
+#include "ops/kernel.h"
+#include "ops/system.h"
+#include "state/records.h"
+#include "util/failpoint.h"
+#include "util/fs.h"
+#include "util/mem.h"
+
+#define DEFAULT_STORE_SIZE (64 * GIB)
+
+void init_result_release(InitResult *result)
+{
+	free(result->storage_reason);
+	free(result->hypervisor_reason);
+	free(result->network_reason);
+	*result = (InitResult){ 0 };
+}
+
+static bool is_auto(const char *name)
+{
+	return !name || !strcmp(name, "auto");
+}
+
+static int check_options(Context *ctx, const InitOptions *options, Error **err)
+{
+	const char *id = options->instance_id;
+
+	if (!is_auto(options->storage) && !storage_backend_find(options->storage, err))
+		return -1;
+	if (!is_auto(options->hypervisor) && !hypervisor_backend_find(options->hypervisor, err))
+		return -1;
+	if (!is_auto(options->network) && !network_backend_find(options->network, err))
+		return -1;
+	if (id && (strlen(id) != 4 || strspn(id, "0123456789abcdef") != 4)) {
+		error_set(err, ERR_USAGE, "--instance-id must be exactly 4 hex digits");
+		return error_hint(err, "for example --instance-id 3f2a, or leave it out");
+	}
+	return ops_kernel_check(ctx, options->kernel, err);
+}
+
+static int choose_storage(Context *ctx, const InitOptions *options, InitResult *result, Error **err)
+{
+	const StorageBackend *chosen;
+
+	context_set_site(ctx);
+	if (is_auto(options->storage)) {
+		chosen = storage_backend_choose(&ctx->site, &result->storage_reason, err);
+		if (!chosen)
+			return -1;
+	} else {
+		int usable;
+
+		chosen = storage_backend_find(options->storage, err);
+		usable = chosen->probe(&ctx->site, &result->storage_reason, err);
+		if (usable < 0)
+			return -1;
+		if (!usable) {
+			bool denied = chosen->needs_root && geteuid() != 0;
+
+			error_set(err, denied ? ERR_DENIED : ERR_UNSUPPORTED,
+				  "%s storage cannot be used here: %s", chosen->name,
+				  result->storage_reason);
+			return error_hint(err, "let ember choose: ember init --storage auto");
+		}
+	}
+	ctx->storage = chosen;
+	ctx->config.storage = xstrdup(chosen->name);
+	return 0;
+}
+
+/* Hypervisor and network may change from one start to the next (`auto`), so only a wish is recorded. What `auto` would
+ * take now is said, and that nothing can run VMs yet is no reason not to initialize. */
+static int describe_auto(const InitOptions *options, InitResult *result, Error **err)
+{
+	auto_error none = NULL;
+
+	if (is_auto(options->hypervisor) &&
+	    !hypervisor_backend_choose(&result->hypervisor_reason, &none)) {
+		free(result->hypervisor_reason);
+		result->hypervisor_reason = error_sentence(none);
+	}
+	if (is_auto(options->network) && !network_backend_choose(&result->network_reason, err))
+		return -1;
+	return 0;
+}
+
+/* Images of a former installation whose volumes are not in this store (another back end was chosen) are forgotten. */
+static int drop_lost_images(Context *ctx, Error **err)
+{
+	auto_image_list ImageList images = { 0 };
+	auto_strv Strv volumes = { 0 };
+
+	if (records_list_images(&ctx->store, &images, err) < 0 || !images.count)
+		return 0;
+	if (context_open_storage(ctx, err) < 0 || ctx->storage->list(ctx->pool, &volumes, err) < 0)
+		return -1;
+	for (size_t i = 0; i < images.count; i++) {
+		auto_free char *dir = store_image_dir(&ctx->store, images.items[i].name);
+
+		if (images.items[i].id && strv_has(&volumes, images.items[i].id))
+			continue;
+		report_warning(
+			ctx,
+			"image '%s' of the former installation has no disk in this store; it is forgotten",
+			images.items[i].name);
+		if (fs_remove_tree(dir, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void fill_config(Context *ctx, const InitOptions *options)
+{
+	Config *config = &ctx->config;
+
+	config->instance_id =
+		options->instance_id
+			? xstrdup(options->instance_id)
+			: xasprintf("%04x", (unsigned)(hash_text(ctx->store.dir) >> 16 & 0xffff));
+	config->storage_path = xstrdup_null(options->storage_path);
+	config->storage_size_bytes = options->size_bytes ? options->size_bytes : DEFAULT_STORE_SIZE;
+	config->kernel = xstrdup_null(options->kernel);
+	config->hypervisor = xstrdup(options->hypervisor ? options->hypervisor : "auto");
+	config->network = xstrdup(options->network ? options->network : "auto");
+	config->created_at = time_text_now();
+}
+
+static int refuse_initialized(const Context *ctx, Error **err)
+{
+	error_set(err, ERR_EXISTS, "'%s' is already initialized", ctx->store.dir);
+	return error_hint(err, "use it as it is, or start again: ember deinit");
+}
+
+static int initialize(Context *ctx, const InitOptions *options, InitResult *result, Error **err)
+{
+	auto_fd lock = -1;
+
+	if (failpoint("init.dirs", err) < 0 || store_make_dirs(&ctx->store, err) < 0 ||
+	    store_lock_op(&ctx->store, "store", "init", &lock, err) < 0)
+		return -1;
+	if (store_is_initialized(&ctx->store))
+		return refuse_initialized(ctx, err);
+	fill_config(ctx, options);
+	if (choose_storage(ctx, options, result, err) < 0 ||
+	    describe_auto(options, result, err) < 0)
+		return -1;
+	report_step(ctx, "prepare %s storage", ctx->storage->name);
+	if (failpoint("init.storage", err) < 0 ||
+	    ctx->storage->init(&ctx->site, &result->adopted, err) < 0 ||
+	    drop_lost_images(ctx, err) < 0 || failpoint("init.config", err) < 0)
+		return error_wrap(err, "prepare %s storage", ctx->storage->name);
+	report_done(ctx);
+	return store_write_config(&ctx->store, &ctx->config, err);
+}
+
+int ops_init(Context *ctx, const InitOptions *options, InitResult *out_result, Error **err)
+{
+	CLEANUP(init_result_release) InitResult result = { 0 };
+
+	if (store_is_initialized(&ctx->store))
+		return refuse_initialized(ctx, err);
+	if (check_options(ctx, options, err) < 0)
+		return -1;
+	if (initialize(ctx, options, &result, err) < 0) {
+		/* The directories stay: they hold nothing, and the next init uses them. */
+		if (ctx->pool)
+			ctx->storage->close(ctx->pool);
+		ctx->pool = NULL;
+		config_release(&ctx->config);
+		return -1;
+	}
+	*out_result = result;
+	result = (InitResult){ 0 };
+	return 0;
+}
+
+static int refuse_with_vms(Context *ctx, Error **err)
+{
+	auto_vm_list VmList vms = { 0 };
+	auto_strv Strv names = { 0 };
+	auto_free char *joined = NULL;
+
+	if (records_list_vms(&ctx->store, &vms, err) < 0)
+		return -1;
+	if (!vms.count)
+		return 0;
+	for (size_t i = 0; i < vms.count; i++)
+		strv_push(&names, vms.items[i].name);
+	joined = strv_join(&names, ", ");
+	error_set(err, ERR_BUSY, "there are still VMs: %s", joined);
+	return error_hint(err, "remove them first: ember vm delete --force --all");
+}
+
+/* Only what is ours: a state directory may be somebody's home by mistake. */
+static int purge(const Store *store, Error **err)
+{
+	static const char *const entries[] = { "vms", "images", "kernels", "network",	 "store",
+					       "tmp", "trash",	"locks",   "config.json" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
+		auto_free char *path = store_path(store, entries[i]);
+
+		if (fs_remove_tree(path, err) < 0)
+			return -1;
+	}
+	(void)rmdir(store->dir); /* stays when something else is in it */
+	return 0;
+}
+
+int ops_deinit(Context *ctx, bool with_purge, bool *out_was_initialized, Error **err)
+{
+	auto_free char *config = store_path(&ctx->store, "config.json");
+	auto_strv Strv actions = { 0 };
+	auto_fd lock = -1;
+
+	*out_was_initialized = store_is_initialized(&ctx->store);
+	if (!*out_was_initialized)
+		return 0;
+	if (context_load(ctx, err) < 0 || refuse_with_vms(ctx, err) < 0 ||
+	    store_lock_op(&ctx->store, "store", "init", &lock, err) < 0 ||
+	    ops_reconcile(ctx, false, &actions, err) < 0)
+		return -1;
+	if (ctx->pool)
+		ctx->storage->close(ctx->pool);
+	ctx->pool = NULL;
+	ctx->storage = storage_backend_find(ctx->config.storage, err);
+	if (!ctx->storage || failpoint("deinit.storage", err) < 0 ||
+	    ctx->storage->deinit(&ctx->site, with_purge, err) < 0)
+		return error_wrap(err, "let go of the storage");
+	if (fs_remove_tree(ctx->store.run_dir, err) < 0 || failpoint("deinit.config", err) < 0)
+		return -1;
+	if (with_purge)
+		return purge(&ctx->store, err);
+	return fs_remove(config, err);
+}

@@ -1,0 +1,226 @@
+#include "ops/reconcile.h"
+
+#include <string.h>
+
+#include "backend/registry.h"
+#include "model/uuid.h"
+#include "ops/leftover.h"
+#include "ops/system.h"
+#include "ops/vm_process.h"
+#include "state/records.h"
+#include "util/failpoint.h"
+#include "util/fs.h"
+#include "util/mem.h"
+
+/* One walk over the installation. */
+typedef struct Sweep {
+	Context *ctx;
+	bool dry_run;
+	Strv *actions;
+} Sweep;
+
+static int detach_network(const Vm *vm, Error **err)
+{
+	const NetworkBackend *network;
+
+	if (!vm->network.mode)
+		return 0;
+	network = network_backend_find(vm->network.mode, err);
+	return network ? network->detach(vm, err) : -1;
+}
+
+static int settle_stopped(Context *ctx, Vm *vm, Error **err)
+{
+	if (failpoint("reconcile.detach", err) < 0 || detach_network(vm, err) < 0 ||
+	    store_remove_run_dir(&ctx->store, vm->id, err) < 0)
+		return -1;
+	vm->state = vm->started_at ? VM_STOPPED : VM_CREATED;
+	vm->process = (ProcId){ 0 };
+	vm->keeper = (ProcId){ 0 };
+	if (failpoint("reconcile.record", err) < 0)
+		return -1;
+	return records_write_vm(&ctx->store, vm, err);
+}
+
+int reconcile_vm(Context *ctx, Vm *vm, Error **err)
+{
+	if (!vm_state_is_live(vm->state) ||
+	    (vm->state != VM_STARTING && proc_is_alive(&vm->process)))
+		return 0;
+	/* Under its lock `starting` means that the `ember vm start` died before its commit: what it began is undone. */
+	if (vm->state == VM_STARTING && vm_process_kill(ctx, vm, err) < 0)
+		return error_wrap(err, "end what is left of vm '%s'", vm->name);
+	return settle_stopped(ctx, vm, err);
+}
+
+static void say(Sweep *sweep, const char *what, const char *name)
+{
+	strv_pushf(sweep->actions, "%s '%s'", what, name);
+}
+
+/* 1: we hold the lock of that name, 0: somebody works on it, so it is not ours to judge. */
+static int try_lock(const Sweep *sweep, const char *kind, const char *name, int *out_fd,
+		    Error **err)
+{
+	return store_lock(&sweep->ctx->store, kind, name, LOCK_EXCLUSIVE, DEADLINE_NOW, out_fd,
+			  err);
+}
+
+static int sweep_vm(Sweep *sweep, const char *name, Error **err)
+{
+	auto_fd lock = -1;
+	auto_vm Vm vm = { 0 };
+	VmState before;
+	int got = try_lock(sweep, "vm", name, &lock, err);
+
+	if (got <= 0)
+		return got;
+	if (records_read_vm(&sweep->ctx->store, name, &vm, NULL) < 0)
+		return 0; /* gone meanwhile, or broken: shown by `vm list`, and only its owner may decide */
+	before = vm.state;
+	if (sweep->dry_run) {
+		if (before == VM_STARTING ||
+		    (vm_state_is_live(before) && !proc_is_alive(&vm.process)))
+			say(sweep, "would settle vm", name);
+		return 0;
+	}
+	if (reconcile_vm(sweep->ctx, &vm, err) < 0)
+		return -1;
+	if (vm.state != before)
+		strv_pushf(sweep->actions, "vm '%s' was %s, is %s", name, vm_state_name(before),
+			   vm_state_name(vm.state));
+	return 0;
+}
+
+/* "vm:NAME" or "vm:NAME:ID8" -> kind and name; false for what is not ours. */
+static bool split_leftover(const char *entry, char **out_kind, char **out_name)
+{
+	const char *colon = strchr(entry, ':');
+
+	if (!colon)
+		return false;
+	*out_kind = xstrndup(entry, (size_t)(colon - entry));
+	*out_name = xstrndup(colon + 1, strcspn(colon + 1, ":"));
+	return name_check(*out_kind, *out_name, NULL) == 0;
+}
+
+/* Whatever lies in tmp/ or trash/ under a free lock was left by a crash. */
+static int sweep_leftovers(Sweep *sweep, const char *where, Error **err)
+{
+	auto_free char *dir = store_path(&sweep->ctx->store, where);
+	auto_strv Strv entries = { 0 };
+
+	if (fs_list(dir, &entries, err) < 0)
+		return -1;
+	for (size_t i = 0; i < entries.count; i++) {
+		auto_free char *path = path_join(dir, entries.items[i]);
+		auto_free char *kind = NULL;
+		auto_free char *name = NULL;
+		auto_fd lock = -1;
+		int got;
+
+		if (!split_leftover(entries.items[i], &kind, &name))
+			continue;
+		got = try_lock(sweep, kind, name, &lock, err);
+		if (got < 0)
+			return -1;
+		if (!got || !fs_exists(path))
+			continue;
+		say(sweep,
+		    sweep->dry_run ? "would remove what is left of" : "removed what was left of",
+		    name);
+		if (!sweep->dry_run && leftover_destroy(sweep->ctx, path, err) < 0)
+			return error_wrap(err, "remove what is left of %s '%s'", kind, name);
+	}
+	return 0;
+}
+
+/* Every id that some record claims. Things move from tmp/ to vms/ or images/ and on to trash/: read in that order, a
+ * record that moves meanwhile is seen at least once. */
+static int claimed_ids(Context *ctx, Strv *out_ids, Error **err)
+{
+	static const char *const places[] = { "tmp", "vms", "images", "trash" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		auto_free char *dir = store_path(&ctx->store, places[i]);
+		auto_strv Strv entries = { 0 };
+
+		if (fs_list(dir, &entries, err) < 0)
+			return -1;
+		for (size_t j = 0; j < entries.count; j++) {
+			auto_free char *path = path_join(dir, entries.items[j]);
+			char *id = records_read_id_at(path);
+
+			if (id)
+				strv_push_take(out_ids, id);
+		}
+	}
+	return 0;
+}
+
+/* Is every VM and image readable? A broken record may own any volume, so then no volume is called an orphan. */
+static int all_readable(Context *ctx, bool *out_readable, Error **err)
+{
+	auto_vm_list VmList vms = { 0 };
+	auto_image_list ImageList images = { 0 };
+
+	if (records_list_vms(&ctx->store, &vms, err) < 0 ||
+	    records_list_images(&ctx->store, &images, err) < 0)
+		return -1;
+	*out_readable = true;
+	for (size_t i = 0; i < vms.count; i++)
+		if (vms.items[i].state == VM_BROKEN)
+			*out_readable = false;
+	for (size_t i = 0; i < images.count; i++)
+		if (!images.items[i].id)
+			*out_readable = false;
+	return 0;
+}
+
+/* Volumes that no record claims. They are listed before the records are read: a volume is made after its record. */
+static int sweep_volumes(Sweep *sweep, Error **err)
+{
+	Context *ctx = sweep->ctx;
+	auto_strv Strv volumes = { 0 };
+	auto_strv Strv ids = { 0 };
+	bool readable;
+
+	if (context_open_storage(ctx, err) < 0 ||
+	    ctx->storage->list(ctx->pool, &volumes, err) < 0 || claimed_ids(ctx, &ids, err) < 0 ||
+	    all_readable(ctx, &readable, err) < 0)
+		return -1;
+	for (size_t i = 0; i < volumes.count; i++) {
+		if (strv_has(&ids, volumes.items[i]) || !uuid_is_valid(volumes.items[i]))
+			continue;
+		if (!readable) {
+			say(sweep, "kept, because a record is broken, volume", volumes.items[i]);
+			continue;
+		}
+		say(sweep,
+		    sweep->dry_run ? "would remove orphaned volume" : "removed orphaned volume",
+		    volumes.items[i]);
+		if (!sweep->dry_run && ctx->storage->destroy(ctx->pool, volumes.items[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int ops_reconcile(Context *ctx, bool dry_run, Strv *out_actions, Error **err)
+{
+	Sweep sweep = { .ctx = ctx, .dry_run = dry_run, .actions = out_actions };
+	auto_free char *vms = NULL;
+	auto_strv Strv names = { 0 };
+
+	if (context_load(ctx, err) < 0)
+		return -1;
+	vms = store_path(&ctx->store, "vms");
+	if (fs_list(vms, &names, err) < 0)
+		return -1;
+	for (size_t i = 0; i < names.count; i++)
+		if (name_check("vm", names.items[i], NULL) == 0 &&
+		    sweep_vm(&sweep, names.items[i], err) < 0)
+			return error_wrap(err, "reconcile vm '%s'", names.items[i]);
+	if (sweep_leftovers(&sweep, "tmp", err) < 0 || sweep_leftovers(&sweep, "trash", err) < 0)
+		return -1;
+	return sweep_volumes(&sweep, err);
+}

@@ -1,0 +1,82 @@
+#include "ops/reconcile.h"
+#include "ops/vm.h"
+#include "ops/vm_build.h"
+#include "ops/vm_process.h"
+#include "state/launch.h"
+#include "state/records.h"
+#include "util/failpoint.h"
+#include "util/fs.h"
+#include "util/mem.h"
+
+/* Of a VM whose record cannot be read, the launch plan may still tell the id: enough to find its process. */
+static int stop_broken(Context *ctx, Vm *vm, Error **err)
+{
+	auto_free char *path = store_vm_file(&ctx->store, vm->name, "launch.json");
+	auto_launch_plan LaunchPlan plan = { 0 };
+
+	if (launch_plan_read(path, &plan, NULL) < 0)
+		return 0;
+	str_assign(&vm->id, plan.vm_id);
+	return vm_process_kill(ctx, vm, err);
+}
+
+static int delete_broken(Context *ctx, const char *name, bool force, Error **cause, Error **err)
+{
+	auto_vm Vm vm = { .name = xstrdup(name), .state = VM_BROKEN };
+
+	if (!force) {
+		error_move(err, cause);
+		return -1;
+	}
+	if (stop_broken(ctx, &vm, err) < 0)
+		return -1;
+	return vm_destroy(ctx, &vm, err);
+}
+
+static int delete_locked(Context *ctx, const char *name, bool force, Error **err)
+{
+	auto_vm Vm vm = { 0 };
+	auto_error cause = NULL;
+
+	if (records_read_vm(&ctx->store, name, &vm, &cause) < 0) {
+		if (error_code(cause) == ERR_FAILED)
+			return delete_broken(ctx, name, force, &cause, err);
+		error_move(err, &cause);
+		return -1;
+	}
+	if (reconcile_vm(ctx, &vm, err) < 0)
+		return -1;
+	if (vm_state_is_live(vm.state) && !force) {
+		error_set(err, ERR_STATE, "vm '%s' is %s", name, vm_state_name(vm.state));
+		return error_hint(
+			err, "stop it first, or delete it all the same: ember vm delete --force %s",
+			name);
+	}
+	if (failpoint("vm.delete.stop", err) < 0)
+		return -1;
+	if (vm_state_is_live(vm.state)) {
+		if (vm_process_kill(ctx, &vm, err) < 0)
+			return -1;
+		vm_process_wait_keeper(&vm);
+		/* Takes the network down too. */
+		if (reconcile_vm(ctx, &vm, err) < 0)
+			return -1;
+	}
+	return vm_destroy(ctx, &vm, err);
+}
+
+int ops_vm_delete(Context *ctx, const char *name, bool force, Error **err)
+{
+	auto_free char *dir = NULL;
+	auto_vm Vm vm = { 0 };
+	auto_fd lock = -1;
+
+	if (context_load(ctx, err) < 0 || name_check("vm", name, err) < 0)
+		return -1;
+	dir = store_vm_dir(&ctx->store, name);
+	if (!fs_exists(dir))
+		return records_read_vm(&ctx->store, name, &vm, err); /* says that there is none */
+	if (store_lock_op(&ctx->store, "vm", name, &lock, err) < 0)
+		return -1;
+	return delete_locked(ctx, name, force, err);
+}
