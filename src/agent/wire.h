@@ -81,7 +81,8 @@
  *   replaced file keeps its owner, a new one is root's; UID and GID override both. Fewer or more
  *   bytes than SIZE, or a RESET: nothing changes.
  * get-file: regular files only (IS_DIRECTORY, NOT_REGULAR). A file that grows meanwhile is cut at
- *   the SIZE of INFO, one that shrinks gives a smaller SIZE in CLOSE.
+ *   the SIZE of INFO, one that shrinks gives a smaller SIZE in CLOSE. Where INFO says 0 the file is
+ *   read to its end all the same: those of /proc claim to be empty.
  * resize-fs: grow the ext4 filesystem mounted on PATH (default /) to its device. SIZE: the result.
  * set-identity: ID is the VM's UUID; the machine id is made from it.
  *
@@ -111,6 +112,7 @@
 #define WIRE_WINDOW_MAX	       (1024 * 1024)
 #define WIRE_HELLO_PATIENCE_MS 500
 #define WIRE_FLUSH_SIZE	       WIRE_FRAME_MAX
+#define WIRE_KILL_DELAY_MS     2000
 
 typedef enum WireType {
 	WIRE_HELLO = 1,
