@@ -37,6 +37,10 @@ int os_clone_file(int from_fd, const char *to, mode_t mode);
 int os_sync_fd(int fd);
 int os_rename_noreplace(const char *from, const char *to);
 
+/* An fd that becomes readable when something is written to the open file, until it is cleared. */
+int os_watch_file(int fd);
+void os_watch_clear(int watch_fd);
+
 /* The directory of the running executable. */
 int os_executable_dir(char **out_dir);
 /* Physical memory in bytes. */

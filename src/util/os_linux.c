@@ -8,6 +8,7 @@
 #include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/random.h>
@@ -143,6 +144,25 @@ int os_sync_fd(int fd)
 int os_rename_noreplace(const char *from, const char *to)
 {
 	return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
+int os_watch_file(int fd)
+{
+	auto_fd watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (watch < 0 || inotify_add_watch(watch, path, IN_MODIFY) < 0)
+		return -1;
+	return steal_fd(&watch);
+}
+
+void os_watch_clear(int watch_fd)
+{
+	char events[4096];
+
+	while (read(watch_fd, events, sizeof(events)) > 0)
+		;
 }
 
 int os_executable_dir(char **out_dir)

@@ -247,10 +247,34 @@ const char *str_nearest(const char *word, const char *const *words, size_t count
 	return found;
 }
 
+/* Bytes of the character of two or more bytes that begins here; 0 when it is not UTF-8 (RFC 3629). */
+static size_t utf8_length(const unsigned char *c)
+{
+	size_t len = c[0] >= 0xf0 ? 4 : c[0] >= 0xe0 ? 3 : 2;
+
+	if (c[0] < 0xc2 || c[0] > 0xf4)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((c[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong forms, surrogates, and beyond U+10FFFF. */
+	if ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) ||
+	    (c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))
+		return 0;
+	return len;
+}
+
 char *str_make_printable(char *text)
 {
-	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
+	unsigned char *c = (unsigned char *)text;
+
+	while (*c) {
+		size_t len = *c < 0x80 ? 1 : utf8_length(c);
+		bool is_control = *c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0);
+
+		if (len == 0 || is_control)
+			memset(c, '?', len ? len : 1);
+		c += len ? len : 1;
+	}
 	return text;
 }
