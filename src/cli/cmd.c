@@ -1,0 +1,171 @@
+#include "cli/cmd.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "util/mem.h"
+#include "util/str.h"
+
+const Cmd *cmd_find(const Cmd *parent, const char *word)
+{
+	for (const Cmd *cmd = parent->children; cmd && cmd->name; cmd++)
+		if (!strcmp(cmd->name, word) || str_equal(cmd->alias, word))
+			return cmd;
+	return NULL;
+}
+
+char *cmd_path_text(const Invocation *invocation)
+{
+	Strbuf text = { 0 };
+
+	strbuf_adds(&text, "ember");
+	for (const Cmd *const *cmd = invocation->path; *cmd; cmd++)
+		strbuf_addf(&text, " %s", (*cmd)->name);
+	return strbuf_take(&text);
+}
+
+/* The name of a noun that has such a verb: who types "ember start" means "ember vm start". */
+static const Cmd *noun_with(const Cmd *root, const char *verb)
+{
+	for (const Cmd *noun = root->children; noun && noun->name; noun++)
+		if (noun->children && cmd_find(noun, verb))
+			return noun;
+	return NULL;
+}
+
+static const char *nearest_child(const Cmd *parent, const char *word)
+{
+	const char *names[64];
+	size_t count = 0;
+
+	for (const Cmd *cmd = parent->children; cmd && cmd->name; cmd++)
+		if (!(cmd->flags & CMD_HIDDEN) && count < ARRAY_SIZE(names))
+			names[count++] = cmd->name;
+	return str_nearest(word, names, count);
+}
+
+int cmd_unknown(const Cmd *root, const Cmd *parent, const char *word, Error **err)
+{
+	const char *prefix = parent == root ? "" : parent->name;
+	const char *space = parent == root ? "" : " ";
+	const Cmd *noun = parent == root ? noun_with(root, word) : NULL;
+	const char *nearest = nearest_child(parent, word);
+
+	error_set(err, ERR_USAGE, "unknown command '%s%s%s'", prefix, space, word);
+	if (noun)
+		return error_hint(err, "did you mean ember %s %s?", noun->name,
+				  cmd_find(noun, word)->name);
+	if (nearest)
+		return error_hint(err, "did you mean ember %s%s%s?", prefix, space, nearest);
+	return error_hint(err, "ember help%s%s lists the commands", space, prefix);
+}
+
+/* Go one word down the table. */
+static int descend(const Cmd *root, Invocation *invocation, size_t depth, const char *word,
+		   Error **err)
+{
+	const Cmd *child = cmd_find(invocation->cmd, word);
+
+	if (!child)
+		return cmd_unknown(root, invocation->cmd, word, err);
+	assert(depth < CMD_PATH_WORDS);
+	invocation->path[depth] = child;
+	invocation->cmd = child;
+	if (child->options) {
+		invocation->sets[0].options = child->options;
+		invocation->sets[0].values = xcalloc(1, child->options_size);
+		invocation->args.options = invocation->sets[0].values;
+		option_init(&invocation->sets[0]);
+	}
+	return 0;
+}
+
+static bool is_option(const char *word)
+{
+	return word[0] == '-' && word[1];
+}
+
+/* All that follows the first word belongs to the guest, but for one "--" that sets it off. */
+static void take_rest(Args *args, const char *const *argv, size_t index)
+{
+	if (argv[index] && !strcmp(argv[index], "--"))
+		index++;
+	while (argv[index])
+		args->words[args->count++] = argv[index++];
+}
+
+static int parse_words(const Cmd *root, const char *const *argv, Invocation *invocation,
+		       Error **err)
+{
+	Args *args = &invocation->args;
+	bool options_ended = false;
+	size_t depth = 0;
+
+	for (size_t i = 1; argv[i]; i++) {
+		if (!options_ended && !strcmp(argv[i], "--")) {
+			options_ended = true;
+		} else if (!options_ended && is_option(argv[i])) {
+			if (option_parse(invocation->sets, ARRAY_SIZE(invocation->sets), argv, &i,
+					 err) < 0)
+				return -1;
+			if (invocation->globals.help)
+				return 0;
+		} else if (invocation->cmd->children) {
+			if (descend(root, invocation, depth++, argv[i], err) < 0)
+				return -1;
+		} else {
+			args->words[args->count++] = argv[i];
+			if (invocation->cmd->flags & CMD_TAKES_REST) {
+				take_rest(args, argv, i + 1);
+				return 0;
+			}
+		}
+	}
+	return 0;
+}
+
+int cmd_parse(const Cmd *root, const Option *globals, const char *const *argv,
+	      Invocation *invocation, Error **err)
+{
+	size_t count = 0;
+
+	while (argv[count])
+		count++;
+	*invocation = (Invocation){ .cmd = root };
+	invocation->sets[1] = (OptionSet){ globals, &invocation->globals, 0 };
+	invocation->args.words = xcalloc(count + 1, sizeof(*invocation->args.words));
+	if (parse_words(root, argv, invocation, err) < 0) {
+		auto_free char *path = cmd_path_text(invocation);
+
+		return error_hint(err, "%s --help lists the options", path);
+	}
+	return 0;
+}
+
+void cmd_release(Invocation *invocation)
+{
+	option_release(&invocation->sets[0]);
+	free(invocation->sets[0].values);
+	free(invocation->args.words);
+	*invocation = (Invocation){ 0 };
+}
+
+int cmd_check_words(const Invocation *invocation, Error **err)
+{
+	auto_free char *path = cmd_path_text(invocation);
+	const Cmd *cmd = invocation->cmd;
+	const Args *args = &invocation->args;
+
+	if (args->count < cmd->min_args) {
+		error_set(err, ERR_USAGE, "%s needs %s", path, cmd->args);
+		return error_hint(err, "usage: %s %s", path, cmd->args);
+	}
+	if (args->count > cmd->max_args) {
+		error_set(err, ERR_USAGE, "unexpected word '%s'", args->words[cmd->max_args]);
+		return error_hint(err, "usage: %s %s", path, cmd->args ? cmd->args : "[OPTIONS]");
+	}
+	for (size_t i = 0; i < args->count; i++)
+		if (word_check(cmd->words[i ? 1 : 0], args->words[i], err) < 0)
+			return -1;
+	return option_check_required(&invocation->sets[0], err);
+}

@@ -1,0 +1,153 @@
+/*
+ * Commands about images.
+ */
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/each.h"
+#include "model/size.h"
+#include "ops/image.h"
+#include "state/records.h"
+#include "util/json.h"
+#include "util/mem.h"
+
+static void answer(App *app, const Image *image, bool existed, const char *success)
+{
+	if (app->out.is_json)
+		output_json_take(&app->out, image_to_json(image));
+	else if (existed)
+		output_message(&app->out, "Image '%s' already exists.", image->name);
+	else
+		output_message(&app->out, "Image '%s' %s.", image->name, success);
+}
+
+int cmd_image_build(App *app, const Args *args, Error **err)
+{
+	const BuildArgs *opt = args->options;
+	BuildOptions options = { .variant = opt->variant,
+				 .suite = opt->suite,
+				 .mirror = opt->mirror };
+	auto_image Image image = { 0 };
+	bool existed = false;
+
+	if (ops_image_build(&app->ctx, args->words[0], &options, &image, &existed, err) < 0)
+		return -1;
+	answer(app, &image, existed, "built successfully");
+	return 0;
+}
+
+int cmd_image_pull(App *app, const Args *args, Error **err)
+{
+	const PullArgs *opt = args->options;
+	PullOptions options = { .name = opt->name,
+				.platform = opt->platform,
+				.creds = opt->creds,
+				.plain_http = opt->tls_verify && !strcmp(opt->tls_verify, "false"),
+				.refresh = opt->refresh };
+	auto_image Image image = { 0 };
+	bool existed = false;
+
+	if (ops_image_pull(&app->ctx, args->words[0], &options, &image, &existed, err) < 0)
+		return -1;
+	answer(app, &image, existed, "pulled successfully");
+	return 0;
+}
+
+static void list_as_table(App *app, const ImageList *list)
+{
+	static const Column columns[] = { { "NAME", "name" },	   { "REFERENCE", "reference" },
+					  { "ARCH", "arch" },	   { "SIZE", "size" },
+					  { "AGE", "created_at" }, { 0 } };
+	auto_table Table table = { 0 };
+
+	table_init(&table, columns);
+	for (size_t i = 0; i < list->count; i++) {
+		const Image *image = &list->items[i];
+
+		table_add_text(&table, image->name);
+		table_add_text(&table, image->reference);
+		table_add_text(&table, image->arch);
+		table_add_size(&table, image->size_bytes);
+		table_add_age(&table, image->created_at);
+	}
+	output_table(&app->out, &table, NULL);
+}
+
+int cmd_image_list(App *app, const Args *args UNUSED, Error **err)
+{
+	auto_image_list ImageList list = { 0 };
+
+	if (ops_image_list(&app->ctx, &list, err) < 0)
+		return -1;
+	if (app->out.is_json) {
+		json_t *images = json_array();
+
+		for (size_t i = 0; i < list.count; i++)
+			(void)json_array_append_new(images, image_to_json(&list.items[i]));
+		output_json_take(&app->out, json_pack("{s:o}", "images", images));
+	} else if (list.count == 0) {
+		output_text(&app->out, "No images found. Make one with: ember image build debian");
+	} else {
+		list_as_table(app, &list);
+	}
+	return 0;
+}
+
+static char *words_text(const Strv *words)
+{
+	return words->count ? strv_join(words, " ") : NULL;
+}
+
+static void print_image(App *app, const Image *image)
+{
+	const ImageConfig *config = &image->config;
+	Fact facts[] = {
+		{ "Name", xstrdup(image->name) },
+		{ "Id", xstrdup_null(image->id) },
+		{ "Reference", xstrdup_null(image->reference) },
+		{ "Digest", xstrdup_null(image->digest) },
+		{ "Architecture", xstrdup_null(image->arch) },
+		{ "Size", size_text(image->size_bytes) },
+		{ "Disk", xstrdup_null(image->disk_path) },
+		{ "Created", xstrdup_null(image->created_at) },
+		{ "Own init", xstrdup(image->has_init ? "yes" : "no") },
+		{ "Entrypoint", words_text(&config->entrypoint) },
+		{ "Command", words_text(&config->cmd) },
+		{ "Environment", words_text(&config->env) },
+		{ "User", xstrdup_null(config->user) },
+		{ "Directory", xstrdup_null(config->workdir) },
+		{ "Ports", words_text(&config->exposed_ports) },
+	};
+
+	output_facts_take(&app->out, facts, ARRAY_SIZE(facts));
+}
+
+int cmd_image_inspect(App *app, const Args *args, Error **err)
+{
+	auto_image Image image = { 0 };
+
+	if (ops_image_find(&app->ctx, args->words[0], &image, err) < 0)
+		return -1;
+	if (app->out.is_json)
+		output_json_take(&app->out, image_to_json(&image));
+	else
+		print_image(app, &image);
+	return 0;
+}
+
+static int delete_one(App *app, const char *name, const void *arg UNUSED, json_t **out_doc,
+		      Error **err)
+{
+	if (ops_image_delete(&app->ctx, name, err) < 0)
+		return -1;
+	if (app->out.is_json)
+		*out_doc = json_pack("{s:s, s:s}", "image", name, "status", "deleted");
+	else
+		output_message(&app->out, "Image '%s' deleted.", name);
+	return 0;
+}
+
+int cmd_image_delete(App *app, const Args *args, Error **err)
+{
+	return each_name(app, args->words, args->count, false, delete_one, NULL, err);
+}

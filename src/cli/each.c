@@ -1,0 +1,54 @@
+#include "cli/each.h"
+
+#include "util/cancel.h"
+
+/* The first failure is kept for main() in JSON mode; in text every one is told at once. */
+static void report(App *app, Error **problem, Error **first)
+{
+	int status = error_exit_status(error_code(*problem));
+
+	if (app->exit_status == 0)
+		app->exit_status = status;
+	if (!app->out.is_json)
+		output_error(&app->out, *problem, status);
+	else if (!*first)
+		error_move(first, problem);
+	error_clear(problem);
+}
+
+static int one_name(App *app, const char *name, EachFn fn, const void *arg, Error **err)
+{
+	json_t *doc = NULL;
+
+	if (fn(app, name, arg, &doc, err) < 0)
+		return -1;
+	if (doc)
+		output_json_take(&app->out, doc);
+	return 0;
+}
+
+int each_name(App *app, const char *const *names, size_t count, bool is_array, EachFn fn,
+	      const void *arg, Error **err)
+{
+	json_t *answers = json_array();
+	auto_error first = NULL;
+
+	if (count == 1 && !is_array) {
+		json_decref(answers);
+		return one_name(app, names[0], fn, arg, err);
+	}
+	for (size_t i = 0; i < count && !cancel_requested(); i++) {
+		auto_error problem = NULL;
+		json_t *doc = NULL;
+
+		if (fn(app, names[i], arg, &doc, &problem) < 0)
+			report(app, &problem, &first);
+		else if (doc)
+			(void)json_array_append_new(answers, doc);
+	}
+	output_json_take(&app->out, answers);
+	if (!first)
+		return 0;
+	error_move(err, &first);
+	return -1;
+}

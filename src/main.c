@@ -1,0 +1,167 @@
+/*
+ * ember: from a command line to one command, and from its Error to the exit status.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "util/cancel.h"
+#include "util/mem.h"
+
+/* A closed stdin, stdout or stderr would become the number of the next file that is opened, and
+ * messages would land in it. Writing to what stands in for stdout fails, as it should. */
+static void claim_standard_fds(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+static int exit_status_of(const Error *err, const Cmd *cmd)
+{
+	if ((cmd->flags & CMD_GUEST_STATUS) && error_code(err) != ERR_CANCELED)
+		return EXIT_OWN_FAILURE;
+	return error_exit_status(error_code(err));
+}
+
+/* For errors in the command line itself, which may come before or after --format. */
+static bool wants_json(const char *const *argv, const Globals *globals)
+{
+	const char *format = globals->format ? globals->format : getenv("EMBER_FORMAT");
+
+	for (size_t i = 1; argv[i] && !globals->format && strcmp(argv[i], "--") != 0; i++) {
+		if (!strcmp(argv[i], "--format=json"))
+			return true;
+		if (!strcmp(argv[i], "--format"))
+			format = argv[i + 1];
+	}
+	return str_equal(format, "json");
+}
+
+/* What the environment and the global options say together. */
+static int settle_globals(Invocation *invocation, Error **err)
+{
+	Globals *globals = &invocation->globals;
+	const char *format = getenv("EMBER_FORMAT");
+	const Option *option = option_find_name(global_options, "format", strlen("format"));
+
+	if (!globals->format && !str_is_empty(format) &&
+	    option_set_value(&invocation->sets[1], option, "EMBER_FORMAT", format, err) < 0)
+		return -1;
+	if (globals->quiet && globals->verbose) {
+		error_set(err, ERR_USAGE, "--quiet and --verbose exclude each other");
+		return error_hint(err, "leave one of them out");
+	}
+	return 0;
+}
+
+static void on_step(void *arg, const char *text)
+{
+	Output *out = arg;
+
+	progress_step(out->progress, text);
+}
+
+static void on_bytes(void *arg, uint64_t done, uint64_t total)
+{
+	Output *out = arg;
+
+	progress_bytes(out->progress, done, total);
+}
+
+static void on_warning(void *arg, const char *text)
+{
+	output_warning(arg, text);
+}
+
+static int missing_command(App *app, const Invocation *invocation, Error **err)
+{
+	auto_free char *path = cmd_path_text(invocation);
+
+	if (!app->out.is_json) {
+		help_show(app, invocation);
+		return 0;
+	}
+	error_set(err, ERR_USAGE, "%s needs a command", path);
+	return error_hint(err, "%s --help lists the commands", path);
+}
+
+static int dispatch(App *app, const Invocation *invocation, Error **err)
+{
+	const Cmd *cmd = invocation->cmd;
+
+	if (invocation->globals.help) {
+		help_show(app, invocation);
+		return 0;
+	}
+	if (invocation->globals.version)
+		return cmd_version(app, &invocation->args, err);
+	if (!cmd->run)
+		return missing_command(app, invocation, err);
+	if (cmd_check_words(invocation, err) < 0)
+		return -1;
+	app->ctx.reporter = (Reporter){ &app->out, on_step, on_bytes, on_warning };
+	if ((cmd->flags & CMD_STATE) &&
+	    context_init(&app->ctx, invocation->globals.state_dir, err) < 0)
+		return -1;
+	return cmd->run(app, &invocation->args, err);
+}
+
+/* Nobody wants to hear that `ember ... | head` has ended early; the status still tells. */
+static int finish_output(int status)
+{
+	auto_error err = NULL;
+
+	if (output_flush(&err) == 0)
+		return status;
+	if (error_errnum(err) != EPIPE)
+		output_early_error(err, false, EXIT_FAILURE);
+	return status ? status : EXIT_FAILURE;
+}
+
+static int run(Invocation *invocation)
+{
+	const Globals *globals = &invocation->globals;
+	App app = { 0 };
+	auto_error err = NULL;
+	int status;
+
+	output_init(&app.out, &(OutputOptions){ .is_json = str_equal(globals->format, "json"),
+						.is_quiet = globals->quiet,
+						.is_verbose = globals->verbose,
+						.no_color = globals->no_color });
+	if (dispatch(&app, invocation, &err) < 0) {
+		status = exit_status_of(err, invocation->cmd);
+		output_error(&app.out, err, status);
+	} else {
+		status = app.exit_status;
+	}
+	context_release(&app.ctx);
+	status = finish_output(status);
+	output_release(&app.out);
+	return status;
+}
+
+int main(int argc UNUSED, char **argv)
+{
+	const char *const *words = (const char *const *)argv;
+	Invocation invocation;
+	auto_error err = NULL;
+	int status;
+
+	claim_standard_fds();
+	cancel_install();
+	if (cmd_parse(&root_cmd, global_options, words, &invocation, &err) < 0 ||
+	    settle_globals(&invocation, &err) < 0) {
+		status = exit_status_of(err, invocation.cmd);
+		output_early_error(err, wants_json(words, &invocation.globals), status);
+		status = finish_output(status);
+	} else {
+		status = run(&invocation);
+	}
+	cmd_release(&invocation);
+	return status;
+}
