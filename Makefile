@@ -31,7 +31,7 @@ check:
 
 bench: all
 	@scripts/install-deps run bench
-	@bench/run --build $(RELEASE)
+	@bench/run --build $(RELEASE) $(if $(MARKDOWN),--markdown $(MARKDOWN))
 
 install: all
 	@DESTDIR='$(DESTDIR)' meson install -C $(RELEASE) --no-rebuild --quiet
