@@ -39,7 +39,7 @@ make_fake_mmdebstrap() {
 }
 
 steps_in_sources() {
-	grep -rhoP 'failpoint\("\K[^"]+' "$CLI_DIR/../../src" | sort -u
+	grep -rhoP --include='*.c' 'failpoint\("\K[^"]+' "$CLI_DIR/../../src" | sort -u
 }
 
 resources() {
@@ -201,6 +201,25 @@ no_image() {
 	with_faults have_image no_image ember image delete made
 }
 
+@test "cp out of a guest" {
+	with_faults have_running no_subject ember cp subject:/etc/passwd "$BATS_TEST_TMPDIR/passwd"
+	# Nothing beside the file: no half-made copy under another name.
+	equal "$(find "$BATS_TEST_TMPDIR" -name '*passwd*' | wc -l)" 1
+}
+
+@test "reconcile after both processes of a VM were killed" {
+	have_dead() {
+		local pids
+
+		have_running
+		pids=$(processes)
+		# shellcheck disable=SC2086 # one pid a word
+		kill -9 $pids
+		until_true 5 assert_no_processes 2>/dev/null
+	}
+	with_faults have_dead no_subject ember reconcile
+}
+
 @test "init and deinit of a managed store" {
 	[ "$(id -u)" -eq 0 ] || skip "mounting needs root"
 	local -x EMBER_STATE_DIR=$EMBER_TEST_CACHE/tmp/faults-managed
@@ -209,7 +228,7 @@ no_image() {
 	mkdir -p "$EMBER_STATE_DIR"
 	EMBER_STEPS_TO=$REACHED ember init --storage btrfs --size 2G
 	EMBER_STEPS_TO=$REACHED ember deinit --purge
-	steps=$(steps_in_sources | grep -E '^(init|deinit|storage|store|managed)')
+	steps=$(steps_in_sources | grep -E '^(init|deinit|storage|store|managed)\.')
 	for step in $steps; do
 		for mode in FAIL KILL; do
 			export "EMBER_${mode}_AT=$step"
