@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -423,11 +424,13 @@ static int watch_signals(void)
 {
 	sigset_t set;
 
-	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&set);
+	(void)sigaddset(&set,
+			SIGPIPE); /* blocked, never taken; children begin with nothing blocked */
 	(void)sigaddset(&set, SIGCHLD);
 	(void)sigaddset(&set, SIGIO);
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)sigdelset(&set, SIGPIPE);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -437,6 +440,7 @@ int agent_run(int channel)
 
 	if (!agent)
 		return -1;
+	(void)umask(022);
 	agent->channel = channel;
 	agent->is_machine = channel < 0;
 	agent->devices = agent->is_machine ? uevent_open() : -1;

@@ -35,13 +35,45 @@ typedef struct Exec {
 	size_t input_begin, input_end;
 } Exec;
 
+static void report_failure(Stream *stream, const Request *request, const SpawnFailure *failure)
+{
+	const char *program = request->args[0], *reason = strerror(failure->errnum);
+
+	if (failure->stage == SPAWN_SETUP)
+		stream_fail(stream, error_kind(failure->errnum),
+			    "the guest cannot start a process: %s", reason);
+	else if (failure->stage == SPAWN_USER)
+		stream_fail(stream, WIRE_ERR_BAD_USER, "cannot become that user: %s", reason);
+	else if (failure->stage == SPAWN_CWD)
+		stream_fail(stream, WIRE_ERR_BAD_CWD, "cannot work in '%s': %s",
+			    request->cwd ? request->cwd : "/", reason);
+	else if (failure->errnum == ENOENT && strchr(program, '/') && access(program, F_OK) == 0)
+		stream_fail(stream, WIRE_ERR_NOT_FOUND,
+			    "'%s' needs an interpreter or loader that the guest does not have",
+			    program);
+	else if (failure->errnum == ENOENT || failure->errnum == ENOTDIR)
+		stream_fail(stream, WIRE_ERR_NOT_FOUND, "no program '%s' in the guest", program);
+	else if (failure->errnum == ENOEXEC)
+		stream_fail(stream, WIRE_ERR_NOT_EXECUTABLE, "'%s' is not a program for this guest",
+			    program);
+	else
+		stream_fail(stream,
+			    failure->errnum == EACCES || failure->errnum == EPERM
+				    ? WIRE_ERR_DENIED
+				    : WIRE_ERR_NOT_EXECUTABLE,
+			    "cannot execute '%s': %s", program, reason);
+}
+
 static void open_exec(Stream *stream, Request *request)
 {
 	Exec *exec = (Exec *)stream;
+	uint8_t buffer[STREAM_ANSWER_MAX];
+	SpawnFailure failure;
+	WireWriter writer;
 	Spawned child;
 	User user;
 
-	exec->status_fd = exec->in = exec->outlets[0].fd = exec->outlets[1].fd = -1;
+	exec->in = exec->outlets[0].fd = exec->outlets[1].fd = -1;
 	if (request->arg_count == 0) {
 		stream_fail(stream, WIRE_ERR_BAD_REQUEST, "no program was named");
 		return;
@@ -51,29 +83,26 @@ static void open_exec(Stream *stream, Request *request)
 			    request->user);
 		return;
 	}
-	exec->program = strdup(request->args[0]);
-	exec->cwd = request->cwd ? strdup(request->cwd) : NULL;
-	if (!exec->program || spawn(request, &user, &child) < 0) {
-		stream_fail(stream, WIRE_ERR_BUSY, "the guest cannot start a process: %s",
-			    strerror(errno));
+	if (spawn(request, &user, &child, &failure) < 0) {
+		report_failure(stream, request, &failure);
 		return;
 	}
 	exec->pid = child.pid;
 	exec->in = child.in;
 	exec->outlets[0].fd = child.out;
 	exec->outlets[1].fd = child.err;
-	exec->status_fd = child.status;
+	wire_writer_begin(&writer, buffer, sizeof(buffer), WIRE_INFO, stream->id);
+	wire_put_u32(&writer, WIRE_TAG_PID, (uint32_t)child.pid);
+	stream_answer(stream, &writer);
 }
 
 static unsigned poll_exec(Stream *stream, struct pollfd fds[STREAM_FDS_MAX], bool *out_ready)
 {
 	Exec *exec = (Exec *)stream;
-	bool can_send = exec->is_running && stream_send_room(stream) > 0;
+	bool can_send = stream_send_room(stream) > 0;
 	unsigned count = 0;
 
 	(void)out_ready;
-	if (exec->status_fd >= 0)
-		fds[count++] = (struct pollfd){ .fd = exec->status_fd, .events = POLLIN };
 	if (exec->in >= 0 && exec->input_end > exec->input_begin)
 		fds[count++] = (struct pollfd){ .fd = exec->in, .events = POLLOUT };
 	for (int i = 0; i < 2; i++)
@@ -81,60 +110,6 @@ static unsigned poll_exec(Stream *stream, struct pollfd fds[STREAM_FDS_MAX], boo
 			fds[count++] =
 				(struct pollfd){ .fd = exec->outlets[i].fd, .events = POLLIN };
 	return count;
-}
-
-static void report_failure(Exec *exec, const SpawnFailure *failure)
-{
-	Stream *stream = &exec->stream;
-	const char *reason = strerror(failure->errnum);
-
-	if (failure->stage == SPAWN_CWD)
-		stream_fail(stream, WIRE_ERR_BAD_CWD, "cannot work in '%s': %s",
-			    exec->cwd ? exec->cwd : "/", reason);
-	else if (failure->stage == SPAWN_USER)
-		stream_fail(stream, WIRE_ERR_BAD_USER, "cannot become that user: %s", reason);
-	else if (failure->stage == SPAWN_SETUP)
-		stream_fail(stream, error_kind(failure->errnum), "cannot set up the program: %s",
-			    reason);
-	else if (failure->errnum == ENOENT && access(exec->program, F_OK) == 0)
-		stream_fail(stream, WIRE_ERR_NOT_FOUND,
-			    "'%s' needs an interpreter or loader that the guest does not have",
-			    exec->program);
-	else if (failure->errnum == ENOENT || failure->errnum == ENOTDIR)
-		stream_fail(stream, WIRE_ERR_NOT_FOUND, "no program '%s' in the guest",
-			    exec->program);
-	else if (failure->errnum == ENOEXEC)
-		stream_fail(stream, WIRE_ERR_NOT_EXECUTABLE, "'%s' is not a program for this guest",
-			    exec->program);
-	else if (failure->errnum == EACCES || failure->errnum == EPERM)
-		stream_fail(stream, WIRE_ERR_DENIED, "cannot execute '%s': %s", exec->program,
-			    reason);
-	else
-		stream_fail(stream, WIRE_ERR_NOT_EXECUTABLE, "cannot execute '%s': %s",
-			    exec->program, reason);
-}
-
-/* Has the child become the program? The status pipe ends when it has, and says why when not. */
-static void learn_start(Exec *exec)
-{
-	uint8_t buffer[STREAM_ANSWER_MAX];
-	SpawnFailure failure;
-	WireWriter writer;
-	ssize_t got = read(exec->status_fd, &failure, sizeof(failure));
-
-	if (got < 0)
-		return;
-	close_fd(&exec->status_fd);
-	if (got == sizeof(failure)) {
-		(void)waitpid(exec->pid, NULL, 0); /* it is in _exit(2) */
-		exec->pid = 0;
-		report_failure(exec, &failure);
-		return;
-	}
-	exec->is_running = true;
-	wire_writer_begin(&writer, buffer, sizeof(buffer), WIRE_INFO, exec->stream.id);
-	wire_put_u32(&writer, WIRE_TAG_PID, (uint32_t)exec->pid);
-	stream_answer(&exec->stream, &writer);
 }
 
 static void drop_input(Exec *exec)
@@ -254,17 +229,10 @@ static void report_end(Exec *exec)
 static void step_exec(Stream *stream, const struct pollfd *fds, unsigned count)
 {
 	Exec *exec = (Exec *)stream;
-	bool may_have_ended = stream->agent->child_died;
 
-	if (exec->status_fd >= 0 && fd_events(fds, count, exec->status_fd)) {
-		learn_start(exec);
-		may_have_ended = true; /* its SIGCHLD may have come before this news */
-	}
-	if (stream->is_over || !exec->is_running)
-		return;
 	if (exec->in >= 0 && fd_events(fds, count, exec->in))
 		push_input(exec);
-	if (exec->pid != 0 && may_have_ended)
+	if (exec->pid != 0 && stream->agent->child_died)
 		learn_end(exec);
 	for (int i = 0; i < 2; i++)
 		if (exec->outlets[i].fd >= 0 && stream_send_room(stream) > 0 &&
@@ -280,12 +248,9 @@ static void drop_exec(Stream *stream)
 
 	if (exec->pid > 0)
 		agent_end_group(stream->agent, exec->pid);
-	close_fd(&exec->status_fd);
 	close_fd(&exec->in);
 	close_fd(&exec->outlets[0].fd);
 	close_fd(&exec->outlets[1].fd);
-	free(exec->program);
-	free(exec->cwd);
 	free(exec->input);
 }
 

@@ -22,7 +22,7 @@ typedef struct Agent Agent;
 typedef struct Request Request;
 typedef struct Stream Stream;
 
-#define STREAM_FDS_MAX 4
+#define STREAM_FDS_MAX 3
 
 /* All members but number, size and open may be NULL. */
 typedef struct Service {
