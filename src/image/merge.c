@@ -1,0 +1,291 @@
+#include "image/merge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/name.h"
+#include "image/walk.h"
+#include "util/mem.h"
+#include "util/str.h"
+
+/* Entries of one directory follow each other, so the last parent is remembered with its path. */
+typedef struct Merge {
+	Tree *tree;
+	uint32_t layer;
+	char *parent_path;
+	Node *parent;
+	uint64_t parent_removals; /* tree->removals when it was found: valid while they are equal */
+} Merge;
+
+/* What a whiteout removes: the node, or what is below it. */
+typedef struct Removal {
+	Node *node;
+	bool children_only;
+} Removal;
+
+typedef struct Removals {
+	Removal *items;
+	size_t count;
+} Removals;
+
+static void merge_release(Merge *merge)
+{
+	free(merge->parent_path);
+}
+
+static void removals_release(Removals *list)
+{
+	free(list->items);
+}
+
+void layer_add(Layer *layer, EntryKind kind, char *path_take, char *target_take, Inode *inode_take)
+{
+	if (layer->count == layer->capacity) {
+		layer->capacity = layer->capacity ? layer->capacity + layer->capacity / 2 : 64;
+		layer->entries =
+			xreallocarray(layer->entries, layer->capacity, sizeof(*layer->entries));
+	}
+	layer->entries[layer->count++] = (LayerEntry){
+		.kind = kind, .path = path_take, .target = target_take, .inode = inode_take
+	};
+}
+
+static void entry_release(LayerEntry *entry)
+{
+	free(entry->path);
+	free(entry->target);
+	inode_free(entry->inode);
+	*entry = (LayerEntry){ 0 };
+}
+
+void layer_release(Layer *layer)
+{
+	for (size_t i = 0; i < layer->count; i++)
+		entry_release(&layer->entries[i]);
+	free(layer->entries);
+	*layer = (Layer){ .number = layer->number };
+}
+
+/*
+ * Whiteouts. They are looked up in the tree of the lower layers before anything changes, so that their order does not
+ * matter; a symlink, or an obstacle, that this layer replaces ends the way: below it there is nothing of a lower layer.
+ */
+
+/* Remember in the lower tree which places have an entry of this layer. */
+static int mark_replaced(Merge *merge, const Layer *layer, Error **err)
+{
+	for (size_t i = 0; i < layer->count; i++) {
+		const LayerEntry *entry = &layer->entries[i];
+		Walk walk = { .tree = merge->tree, .without = merge->layer };
+		const char *base;
+		size_t parent;
+		Node *node;
+
+		if (entry->kind != ENTRY_FILE && entry->kind != ENTRY_LINK)
+			continue;
+		parent = name_parent(entry->path, &base);
+		if (walk_to_directory(&walk, entry->path, parent, err) < 0)
+			return -1;
+		node = walk.end == WALK_FOUND ? tree_find(merge->tree, walk.at, base, strlen(base))
+					      : NULL;
+		if (node)
+			node->replaced_in = merge->layer;
+	}
+	return 0;
+}
+
+static int find_removal(Merge *merge, const LayerEntry *entry, Removals *list, Error **err)
+{
+	bool opaque = entry->kind == ENTRY_OPAQUE;
+	Walk walk = { .tree = merge->tree, .without = merge->layer };
+	const char *base;
+	size_t length = opaque ? strlen(entry->path) : name_parent(entry->path, &base);
+	Node *node;
+
+	if (walk_to_directory(&walk, entry->path, length, err) < 0)
+		return -1;
+	if (walk.end == WALK_MISSING || walk.end == WALK_REPLACED)
+		return 0;
+	if (walk.end != WALK_FOUND)
+		return walk_refuse(&walk, entry->path, err);
+
+	node = opaque ? walk.at : tree_find(merge->tree, walk.at, base, strlen(base));
+	if (!node || (!opaque && node->doomed))
+		return 0;
+	node->doomed = !opaque;
+	list->items = xreallocarray(list->items, list->count + 1, sizeof(Removal));
+	list->items[list->count++] = (Removal){ node, opaque };
+	return 0;
+}
+
+/* Deepest first: what one removal frees, none of the following names. */
+static int compare_removals(const void *a, const void *b)
+{
+	const Removal *one = a;
+	const Removal *two = b;
+	int depth_one = one->node->depth + (one->children_only ? 1 : 0);
+	int depth_two = two->node->depth + (two->children_only ? 1 : 0);
+
+	if (depth_one != depth_two)
+		return depth_two - depth_one;
+	return (int)one->children_only - (int)two->children_only;
+}
+
+static int apply_whiteouts(Merge *merge, const Layer *layer, Error **err)
+{
+	__attribute__((cleanup(removals_release))) Removals list = { 0 };
+	bool any = false;
+
+	for (size_t i = 0; i < layer->count && !any; i++)
+		any = layer->entries[i].kind == ENTRY_WHITEOUT ||
+		      layer->entries[i].kind == ENTRY_OPAQUE;
+	if (!any)
+		return 0;
+	if (mark_replaced(merge, layer, err) < 0)
+		return -1;
+	for (size_t i = 0; i < layer->count; i++) {
+		EntryKind kind = layer->entries[i].kind;
+
+		if ((kind == ENTRY_WHITEOUT || kind == ENTRY_OPAQUE) &&
+		    find_removal(merge, &layer->entries[i], &list, err) < 0)
+			return -1;
+	}
+	if (list.count)
+		qsort(list.items, list.count, sizeof(Removal), compare_removals);
+	for (size_t i = 0; i < list.count; i++) {
+		if (list.items[i].children_only)
+			tree_remove_children(merge->tree, list.items[i].node);
+		else
+			tree_remove(merge->tree, list.items[i].node);
+	}
+	return 0;
+}
+
+/* The directory of an entry, made when it is missing. */
+static int find_parent(Merge *merge, const char *path, size_t length, Node **out_dir, Error **err)
+{
+	Walk walk = { .tree = merge->tree, .create = true };
+
+	if (merge->parent_path && merge->parent_removals == merge->tree->removals &&
+	    strlen(merge->parent_path) == length && !memcmp(merge->parent_path, path, length)) {
+		*out_dir = merge->parent;
+		return 0;
+	}
+	if (walk_to_directory(&walk, path, length, err) < 0)
+		return -1;
+	if (walk.end != WALK_FOUND)
+		return walk_refuse(&walk, path, err);
+	free(merge->parent_path);
+	merge->parent_path = xstrndup(path, length);
+	merge->parent = walk.at;
+	merge->parent_removals = merge->tree->removals;
+	*out_dir = walk.at;
+	return 0;
+}
+
+static int refuse(const char *path, const char *why, Error **err)
+{
+	auto_free char *shown = str_make_printable(xstrdup(path));
+
+	return error_set(err, ERR_FAILED, "path '%s' %s", shown, why);
+}
+
+/* The inode that a hard link names: it must be there already. */
+static int find_target(Merge *merge, const LayerEntry *entry, Inode **out_inode, Error **err)
+{
+	Walk walk = { .tree = merge->tree };
+	const char *base;
+	size_t parent = name_parent(entry->target, &base);
+	Node *node = NULL;
+
+	if (walk_to_directory(&walk, entry->target, parent, err) < 0)
+		return -1;
+	if (walk.end == WALK_FOUND)
+		node = tree_find(merge->tree, walk.at, base, strlen(base));
+	if (!node || inode_is_directory(node->inode)) {
+		auto_free char *target = str_make_printable(xstrdup(entry->target));
+		auto_free char *path = str_make_printable(xstrdup(entry->path));
+
+		return error_set(err, ERR_FAILED, "path '%s' is a hard link to '%s', %s", path,
+				 target, node ? "a directory" : "which does not exist before it");
+	}
+	*out_inode = node->inode;
+	return 0;
+}
+
+/* Put `inode` in the place of whatever has that name. */
+static int place(Merge *merge, Node *dir, const char *base, Inode *inode, Error **err)
+{
+	size_t length = strlen(base);
+	Node *existing = tree_find(merge->tree, dir, base, length);
+	int status;
+
+	if (existing && existing->inode == inode)
+		return 0;
+	/* Hold it: what is removed may be, or contain, its only other name. */
+	inode->links++;
+	if (existing)
+		tree_remove(merge->tree, existing);
+	status = tree_add(merge->tree, dir, base, length, inode, &existing, err);
+	inode->links--;
+	return status;
+}
+
+static int apply_file(Merge *merge, LayerEntry *entry, Error **err)
+{
+	Node *dir = NULL;
+	Node *existing;
+	const char *base;
+	size_t parent = name_parent(entry->path, &base);
+
+	if (!*entry->path && !inode_is_directory(entry->inode))
+		return error_set(err, ERR_FAILED, "the root of the image is not a directory");
+	if (find_parent(merge, entry->path, parent, &dir, err) < 0)
+		return -1;
+	existing = *base ? tree_find(merge->tree, dir, base, strlen(base)) : merge->tree->root;
+	if (existing && inode_is_directory(existing->inode) && inode_is_directory(entry->inode)) {
+		inode_adopt_attributes(existing->inode, entry->inode);
+		return 0;
+	}
+	if (place(merge, dir, base, entry->inode, err) < 0)
+		return -1;
+	(void)steal(&entry->inode);
+	return 0;
+}
+
+static int apply_link(Merge *merge, const LayerEntry *entry, Error **err)
+{
+	Inode *inode = NULL;
+	Node *dir = NULL;
+	const char *base;
+	size_t parent = name_parent(entry->path, &base);
+
+	if (!*entry->path)
+		return error_set(err, ERR_FAILED, "the root of the image is not a directory");
+	if (!*entry->target)
+		return refuse(entry->path, "is a hard link to the root", err);
+	if (find_parent(merge, entry->path, parent, &dir, err) < 0 ||
+	    find_target(merge, entry, &inode, err) < 0)
+		return -1;
+	return place(merge, dir, base, inode, err);
+}
+
+int merge_layer(Tree *tree, Layer *layer, Error **err)
+{
+	__attribute__((cleanup(merge_release)))
+	Merge merge = { .tree = tree, .layer = layer->number };
+
+	if (apply_whiteouts(&merge, layer, err) < 0)
+		return -1;
+	for (size_t i = 0; i < layer->count; i++) {
+		LayerEntry *entry = &layer->entries[i];
+
+		if (entry->kind == ENTRY_FILE && apply_file(&merge, entry, err) < 0)
+			return -1;
+		if (entry->kind == ENTRY_LINK && apply_link(&merge, entry, err) < 0)
+			return -1;
+		entry_release(entry);
+	}
+	layer_release(layer);
+	return 0;
+}

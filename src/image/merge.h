@@ -1,0 +1,45 @@
+/*
+ * Layers applied to the tree, bottom-up: whiteouts, opaque directories, changes of type, hard links across layers,
+ * parents resolved through symlinks inside the root.
+ *
+ * A layer is listed first and applied as a whole, because its whiteouts come before its own entries whatever their
+ * order in the tar, and act on the layers below only. Where the OCI image-spec is silent we do what containerd and
+ * umoci agree on; what would leave the root, or depend on what is not there, is refused.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "image/inode.h"
+#include "image/tree.h"
+#include "util/error.h"
+
+typedef enum EntryKind {
+	ENTRY_FILE,	/* any type of file but a hard link */
+	ENTRY_LINK,	/* hard link */
+	ENTRY_WHITEOUT, /* `path` of the layers below is gone */
+	ENTRY_OPAQUE,	/* everything below in directory `path` is gone */
+} EntryKind;
+
+typedef struct LayerEntry {
+	EntryKind kind;
+	char *path;   /* cleaned by name.h */
+	char *target; /* ENTRY_LINK: cleaned path of the file to link to */
+	Inode *inode; /* ENTRY_FILE */
+} LayerEntry;
+
+typedef struct Layer {
+	LayerEntry *entries;
+	size_t count;
+	size_t capacity;
+	uint32_t number; /* 1 is the lowest */
+} Layer;
+
+/* Append an entry; the strings and the inode are consumed. */
+void layer_add(Layer *layer, EntryKind kind, char *path_take, char *target_take, Inode *inode_take);
+void layer_release(Layer *layer);
+#define auto_layer CLEANUP(layer_release)
+
+/* Apply the layer and empty it. On failure the tree is whole but half-way: throw it away. */
+int merge_layer(Tree *tree, Layer *layer, Error **err);
