@@ -1,0 +1,198 @@
+#include "image/confine.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "util/mem.h"
+
+#define NOBODY 65534u
+#define MAX_MEMORY \
+	(6ull << 30)	/* of address space: 8 million entries at 250 bytes, and as much again */
+#define MAX_FILES 1024u /* 512 layers, and what else is open */
+
+#if defined(__x86_64__)
+#define NATIVE_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#endif
+
+/* The sanitizers' runtimes map terabytes, and look at other threads when the program ends. */
+#if defined(__SANITIZE_ADDRESS__)
+#define IS_INSTRUMENTED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define IS_INSTRUMENTED 1
+#endif
+#endif
+#ifndef IS_INSTRUMENTED
+#define IS_INSTRUMENTED 0
+#endif
+
+static void limit(int what, rlim_t value)
+{
+	struct rlimit now;
+
+	if (getrlimit(what, &now) < 0)
+		return;
+	if (now.rlim_max == RLIM_INFINITY || now.rlim_max > value)
+		now.rlim_max = value;
+	now.rlim_cur = now.rlim_max;
+	(void)setrlimit(what, &now);
+}
+
+static int set_capabilities(uint32_t mask)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { { .effective = mask, .permitted = mask } };
+
+	return (int)syscall(SYS_capset, &header, data);
+}
+
+/* Become nobody, but able to read what only root may, since layouts are often root's own. A user namespace may have no
+ * nobody, and a container no right to change: then we stay what we are. */
+static int drop_root(Error **err)
+{
+	if (geteuid() != 0)
+		return 0;
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
+	    setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
+		return 0;
+	if (set_capabilities(1u << CAP_DAC_READ_SEARCH) < 0 && set_capabilities(0) < 0)
+		return error_set_errno(err, errno, "give up root's capabilities");
+	return 0;
+}
+
+/* Every way to touch a path that the first Landlock knows. */
+#define LANDLOCK_ALL                                                      \
+	(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |     \
+	 LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |     \
+	 LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
+	 LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |     \
+	 LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |     \
+	 LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |   \
+	 LANDLOCK_ACCESS_FS_MAKE_SYM)
+
+static void restrict_paths(const int *dir_fds, size_t count)
+{
+	struct landlock_ruleset_attr attr = { .handled_access_fs = LANDLOCK_ALL };
+	auto_fd ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+
+	if (ruleset < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		struct landlock_path_beneath_attr rule = {
+			.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE |
+					  LANDLOCK_ACCESS_FS_READ_DIR,
+			.parent_fd = dir_fds[i],
+		};
+
+		if (dir_fds[i] >= 0)
+			(void)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH,
+				      &rule, 0);
+	}
+	(void)syscall(SYS_landlock_restrict_self, ruleset, 0);
+}
+
+int confine_begin(const int *dir_fds, size_t count, Error **err)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return error_set_errno(err, errno, "refuse new privileges");
+	limit(RLIMIT_CORE, 0);
+	limit(RLIMIT_NOFILE, MAX_FILES);
+	if (!IS_INSTRUMENTED)
+		limit(RLIMIT_AS, MAX_MEMORY);
+	if (drop_root(err) < 0)
+		return -1;
+	/* Not before: the change of user clears it. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	restrict_paths(dir_fds, count);
+	return 0;
+}
+
+#ifdef NATIVE_ARCH
+static const unsigned allowed_calls[] = {
+	/* the image and the layers */
+	SYS_read,
+	SYS_pread64,
+	SYS_write,
+	SYS_pwrite64,
+	SYS_writev,
+	SYS_lseek,
+	SYS_fallocate,
+	SYS_ftruncate,
+	SYS_fstat,
+	SYS_newfstatat,
+	SYS_fcntl,
+	SYS_close,
+	/* malloc */
+	SYS_brk,
+	SYS_mmap,
+	SYS_munmap,
+	SYS_mremap,
+	SYS_mprotect,
+	SYS_madvise,
+	SYS_futex,
+	/* time, chance and the end */
+	SYS_clock_gettime,
+	SYS_gettimeofday,
+	SYS_getrandom,
+	SYS_rt_sigreturn,
+	SYS_rt_sigaction,
+	SYS_rt_sigprocmask,
+	SYS_restart_syscall,
+	SYS_getpid,
+	SYS_gettid,
+	SYS_tgkill,
+	SYS_exit,
+	SYS_exit_group,
+};
+
+/* Whatever is not on the list fails with EPERM, which every caller can take. */
+static void restrict_calls(void)
+{
+	enum { COUNT = ARRAY_SIZE(allowed_calls) };
+	struct sock_filter filter[COUNT + 6];
+	struct sock_fprog program = { .len = ARRAY_SIZE(filter), .filter = filter };
+	const struct sock_filter refuse =
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA));
+	const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	size_t at = 0;
+
+	filter[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+						    offsetof(struct seccomp_data, arch));
+	filter[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0);
+	filter[at++] = refuse;
+	filter[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+						    offsetof(struct seccomp_data, nr));
+	for (size_t i = 0; i < COUNT; i++)
+		filter[at++] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, allowed_calls[i], (uint8_t)(COUNT - i), 0);
+	filter[at++] = refuse;
+	filter[at++] = allow;
+	(void)prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
+}
+#endif
+
+int confine_finish(Error **err)
+{
+	if (getuid() == NOBODY && set_capabilities(0) < 0)
+		return error_set_errno(err, errno, "give up the last capability");
+#ifdef NATIVE_ARCH
+	if (!IS_INSTRUMENTED)
+		restrict_calls();
+#endif
+	return 0;
+}

@@ -1,0 +1,31 @@
+/*
+ * What ember-image tells its caller: one JSON object a line on standard output. Progress as it goes, and at the end one
+ * result or one error. Untrusted bytes are made harmless here, whoever put them into a message.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/error.h"
+
+typedef struct ImportResult {
+	uint64_t size_bytes; /* of the image file */
+	char *digest;	     /* of the manifest; of plain tars, a digest over their diff_ids */
+	char *reference;     /* NULL: none */
+	json_t *config;	     /* the document image.json */
+	bool has_init;
+	uint64_t entries; /* names in the root filesystem */
+} ImportResult;
+
+void event_progress(uint64_t bytes, uint64_t total);
+void event_warning(const char *message);
+void event_result(const ImportResult *result);
+void event_error(const Error *error);
+
+/* Replace control characters and what is not UTF-8 by '?', in place; returns its argument. */
+char *text_make_safe(char *text);
+
+void import_result_release(ImportResult *result);
+#define auto_result CLEANUP(import_result_release)

@@ -1,0 +1,34 @@
+/*
+ * The words of ember-image's command line.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "image/source.h"
+#include "util/error.h"
+#include "util/str.h"
+
+#define OPTIONS_DEFAULT_MAX_BYTES (64ull << 30)
+#define OPTIONS_MIN_MAX_BYTES	  (16ull << 20)
+
+typedef struct Options {
+	char *layout; /* DIR; NULL: tars */
+	char *tag;    /* NULL: none given */
+	char *blobs;  /* NULL: the layout's own */
+	Strv tars;    /* "-" is standard input */
+	char *config; /* an OCI config for tars, or NULL */
+	char *output;
+	char *guest; /* NULL: none */
+	bool no_seed;
+	uint64_t max_bytes;
+	Platform platform;
+	bool help;
+	bool version;
+} Options;
+
+int options_parse(int argc, char *argv[], Options *out, Error **err);
+extern const char options_help[];
+void options_release(Options *options);
+#define auto_options CLEANUP(options_release)
