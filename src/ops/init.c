@@ -151,7 +151,8 @@ static int initialize(Context *ctx, const InitOptions *options, InitResult *resu
 	if (store_is_initialized(&ctx->store))
 		return refuse_initialized(ctx, err);
 	fill_config(ctx, options);
-	if (choose_storage(ctx, options, result, err) < 0 ||
+	if (kernel_wish_absolute(&ctx->config.kernel, err) < 0 ||
+	    choose_storage(ctx, options, result, err) < 0 ||
 	    describe_auto(options, result, err) < 0)
 		return -1;
 	report_step(ctx, "prepare %s storage", ctx->storage->name);

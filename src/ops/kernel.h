@@ -15,3 +15,6 @@ int ops_kernel_resolve(Context *ctx, const char *wish, Kernel *out_kernel, Error
 /* Only the checks that need no network: is the wish a preset, a known name, or a file with a
  * kernel's magic? */
 int ops_kernel_check(Context *ctx, const char *wish, Error **err);
+
+/* Make an owned wish fit for a record: a path becomes absolute, a name (or NULL) stays. */
+int kernel_wish_absolute(char **wish, Error **err);

@@ -105,7 +105,7 @@ int ops_vm_create(Context *ctx, const VmSpec *spec, Vm *out_vm, Error **err)
 	    vm_build_check_free(ctx, spec->name, err) < 0 || find_image(ctx, spec, &image, err) < 0)
 		return -1;
 	describe(spec, &image, &vm);
-	if (fit_disk(spec, &image, &vm, err) < 0)
+	if (fit_disk(spec, &image, &vm, err) < 0 || kernel_wish_absolute(&vm.kernel, err) < 0)
 		return -1;
 	report_step(ctx, "clone image '%s' for vm '%s'", image.name, vm.name);
 	if (vm_build(ctx, &vm, image.id, err) < 0)

@@ -87,6 +87,8 @@ int ops_vm_fork(Context *ctx, const char *source_name, const char *name, const V
 	    vm_build_check_free(ctx, name, err) < 0)
 		return -1;
 	describe(&source, name, changes, &vm);
+	if (kernel_wish_absolute(&vm.kernel, err) < 0)
+		return -1;
 	if (vm_build(ctx, &vm, source.id, err) < 0)
 		return error_wrap(err, "fork vm '%s' as '%s'", source_name, name);
 	*out_vm = vm;

@@ -21,8 +21,8 @@
 #define STOP_DEFAULT_MS 20000
 /* After the ladder's last rung, SIGKILL, the kernel still has to tear the process down. */
 #define GONE_GRACE_MS 10000
-#define CONSOLE_TAIL	1500
-#define CONSOLE_MAX	(64U << 20)
+#define CONSOLE_TAIL  1500
+#define CONSOLE_MAX   (64U << 20)
 
 static const HypervisorBackend *choose_hypervisor(Context *ctx, const Vm *vm, Error **err)
 {

@@ -1,0 +1,123 @@
+#include "kernel/apt.h"
+
+#include <string.h>
+
+#include "util/fs.h"
+#include "util/mem.h"
+#include "util/process.h"
+
+#define APT_TIMEOUT_MS	  300000
+#define UNPACK_TIMEOUT_MS 60000
+
+/* apt.conf(5). The sandbox user is for root's shared cache; here everything belongs to whoever runs ember. */
+static int write_config(const char *work_dir, char **out_path, Error **err)
+{
+	static const char *const directories[] = { "state/lists/partial",
+						   "cache/archives/partial" };
+	auto_free char *path = path_join(work_dir, "apt.conf");
+	auto_free char *text = xasprintf("Dir::State \"%s/state\";\n"
+					 "Dir::State::status \"/var/lib/dpkg/status\";\n"
+					 "Dir::Cache \"%s/cache\";\n"
+					 "Dir::Log \"%s\";\n"
+					 "APT::Sandbox::User \"root\";\n"
+					 "Acquire::Languages \"none\";\n"
+					 "Acquire::Retries \"3\";\n",
+					 work_dir, work_dir, work_dir);
+
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
+		auto_free char *dir = path_join(work_dir, directories[i]);
+
+		if (fs_mkdir_all(dir, 0700, err) < 0)
+			return -1;
+	}
+	if (fs_write_atomic(path, text, strlen(text), 0600, false, err) < 0)
+		return -1;
+	*out_path = steal(&path);
+	return 0;
+}
+
+static int run_apt(const char *work_dir, Command *cmd, Error **err)
+{
+	auto_free char *config = NULL;
+
+	if (write_config(work_dir, &config, err) < 0)
+		return -1;
+	command_add_env(cmd, "APT_CONFIG", config);
+	command_add_env(cmd, "LC_ALL", "C");
+	if (command_run(cmd, deadline_in_ms(APT_TIMEOUT_MS), err) == 0)
+		return 0;
+	return error_hint(err, "see whether packages can be fetched: apt-get update");
+}
+
+int apt_update(const char *work_dir, Error **err)
+{
+	auto_command Command cmd = { 0 };
+
+	/* One source that cannot be reached must not spoil the others: a package that is missing is said later. */
+	command_init(&cmd, "apt-get", "update", "-qq", NULL);
+	return run_apt(work_dir, &cmd, err);
+}
+
+int apt_dependency(const char *work_dir, const char *package, const char *prefix, char **out_name,
+		   Error **err)
+{
+	auto_command Command cmd = { 0 };
+	char *line, *rest;
+
+	command_init(&cmd, "apt-cache", "depends", "--important", package, NULL);
+	cmd.capture = true;
+	if (run_apt(work_dir, &cmd, err) < 0) {
+		error_hint(err, "name a kernel of your own: --kernel PATH");
+		return error_wrap(err, "look up package '%s'", package);
+	}
+	rest = cmd.output.text;
+	while (rest && (line = strsep(&rest, "\n"))) {
+		static const char key[] = "Depends: ";
+		const char *name = strstr(line, key);
+
+		if (!name || !str_starts_with(name + sizeof(key) - 1, prefix))
+			continue;
+		*out_name = xstrdup(name + sizeof(key) - 1);
+		return 0;
+	}
+	error_set(err, ERR_NOT_FOUND, "package '%s' names no kernel", package);
+	return error_hint(err, "name a kernel of your own: --kernel PATH");
+}
+
+/* apt-get download writes into its working directory, under a name that holds the version. */
+static int find_package(const char *dir, const char *package, char **out_path, Error **err)
+{
+	auto_free char *prefix = xasprintf("%s_", package);
+	auto_strv Strv names = { 0 };
+
+	if (fs_list(dir, &names, err) < 0)
+		return -1;
+	for (size_t i = 0; i < names.count; i++) {
+		if (!str_starts_with(names.items[i], prefix) ||
+		    !str_ends_with(names.items[i], ".deb"))
+			continue;
+		*out_path = path_join(dir, names.items[i]);
+		return 0;
+	}
+	return error_set(err, ERR_FAILED, "apt-get did not leave package '%s' in '%s'", package,
+			 dir);
+}
+
+int apt_unpack(const char *work_dir, const char *package, const char *into, Error **err)
+{
+	auto_free char *download = path_join(work_dir, "download");
+	auto_free char *deb = NULL;
+	auto_command Command fetch = { 0 };
+	auto_command Command unpack = { 0 };
+
+	if (fs_remove_tree(download, err) < 0 || fs_mkdir(download, 0700, err) < 0)
+		return -1;
+	command_init(&fetch, "apt-get", "download", "-qq", package, NULL);
+	fetch.dir = download;
+	if (run_apt(work_dir, &fetch, err) < 0 || find_package(download, package, &deb, err) < 0)
+		return error_wrap(err, "fetch package '%s'", package);
+	command_init(&unpack, "dpkg-deb", "-x", deb, into, NULL);
+	if (command_run(&unpack, deadline_in_ms(UNPACK_TIMEOUT_MS), err) < 0)
+		return error_wrap(err, "unpack '%s'", deb);
+	return fs_remove_tree(download, err);
+}

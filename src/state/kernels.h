@@ -1,0 +1,17 @@
+/*
+ * kernels/NAME/kernel.json: which files a kernel of this installation is. Files are named relative to its directory, so the
+ * state directory may move.
+ */
+#pragma once
+
+#include "model/kernel.h"
+#include "state/store.h"
+#include "util/error.h"
+
+char *store_kernel_dir(const Store *store, const char *name);
+/* ERR_NOT_FOUND when there is none of that name. */
+int kernels_read(const Store *store, const char *name, Kernel *out_kernel, Error **err);
+/* Into the directory that has (or will have) its files. Durable. */
+int kernels_write_at(const char *dir, const Kernel *kernel, Error **err);
+/* All readable ones, sorted by name. */
+int kernels_list(const Store *store, KernelList *out_list, Error **err);
