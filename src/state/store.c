@@ -27,7 +27,6 @@ int store_default_dir(const char *flag, char **out_dir, Error **err)
 {
 	const char *env = getenv("EMBER_STATE_DIR"), *xdg = getenv("XDG_STATE_HOME"),
 		   *home = getenv("HOME");
-	auto_free char *dir = NULL;
 
 	if (flag && !*flag) {
 		error_set(err, ERR_USAGE, "--state-dir is empty");

@@ -61,7 +61,7 @@ static int create(Error **err, ErrorCode code, int errnum, char *message)
 	return -1;
 }
 
-int error_set(Error **err, ErrorCode code, const char *fmt, ...)
+int(error_set)(Error **err, ErrorCode code, const char *fmt, ...)
 {
 	va_list args;
 	char *message;
@@ -91,7 +91,7 @@ static ErrorCode code_of_errno(int errnum)
 	}
 }
 
-int error_set_errno(Error **err, int errnum, const char *fmt, ...)
+int(error_set_errno)(Error **err, int errnum, const char *fmt, ...)
 {
 	auto_free char *what = NULL;
 	va_list args;
@@ -105,7 +105,7 @@ int error_set_errno(Error **err, int errnum, const char *fmt, ...)
 	return -1;
 }
 
-int error_wrap(Error **err, const char *fmt, ...)
+int(error_wrap)(Error **err, const char *fmt, ...)
 {
 	va_list args;
 
@@ -117,7 +117,7 @@ int error_wrap(Error **err, const char *fmt, ...)
 	return -1;
 }
 
-int error_hint(Error **err, const char *fmt, ...)
+int(error_hint)(Error **err, const char *fmt, ...)
 {
 	va_list args;
 
@@ -129,14 +129,14 @@ int error_hint(Error **err, const char *fmt, ...)
 	return -1;
 }
 
-int error_detail(Error **err, const char *text)
+int(error_detail)(Error **err, const char *text)
 {
 	if (err && *err && !(*err)->detail && text && *text)
 		(*err)->detail = xstrdup(text);
 	return -1;
 }
 
-int error_recode(Error **err, ErrorCode code)
+int(error_recode)(Error **err, ErrorCode code)
 {
 	if (err && *err)
 		(*err)->code = code;

@@ -50,6 +50,20 @@ int error_detail(Error **err, const char *text);
 /* Change the code of a pending error when the caller knows better; return -1. */
 int error_recode(Error **err, ErrorCode code);
 
+/* That they return -1 is visible to the compiler and to analysers in every file, not only in error.c:
+ * they then know that what comes after a failure does not run. */
+static inline int error_minus_one(int result)
+{
+	(void)result;
+	return -1;
+}
+#define error_set(...)	     error_minus_one(error_set(__VA_ARGS__))
+#define error_set_errno(...) error_minus_one(error_set_errno(__VA_ARGS__))
+#define error_wrap(...)	     error_minus_one(error_wrap(__VA_ARGS__))
+#define error_hint(...)	     error_minus_one(error_hint(__VA_ARGS__))
+#define error_detail(...)    error_minus_one(error_detail(__VA_ARGS__))
+#define error_recode(...)    error_minus_one(error_recode(__VA_ARGS__))
+
 ErrorCode error_code(const Error *err);
 int error_errnum(const Error *err); /* 0 when no errno was the cause */
 const char *error_text(const Error *err);

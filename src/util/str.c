@@ -173,11 +173,6 @@ bool str_ends_with(const char *text, const char *suffix)
 	return len >= tail && !strcmp(text + len - tail, suffix);
 }
 
-bool str_is_empty(const char *text)
-{
-	return !text || !*text;
-}
-
 bool str_parse_u64(const char *text, uint64_t max, uint64_t *out_value)
 {
 	uint64_t value = 0;

@@ -55,7 +55,11 @@ void strv_release(Strv *list);
 bool str_equal(const char *a, const char *b); /* NULL equals NULL only */
 bool str_starts_with(const char *text, const char *prefix);
 bool str_ends_with(const char *text, const char *suffix);
-bool str_is_empty(const char *text); /* NULL or "" */
+/* NULL or "". Inline, so that analysers see that what passes it is no NULL. */
+static inline bool str_is_empty(const char *text)
+{
+	return !text || !*text;
+}
 
 /* Decimal digits only, no sign, no space; false on anything else or beyond `max`. */
 bool str_parse_u64(const char *text, uint64_t max, uint64_t *out_value);

@@ -155,7 +155,6 @@ static void test_probe(void)
 static void test_tsc(void)
 {
 	auto_error err = NULL;
-	auto_free char *text = NULL;
 	auto_free char *path = path_join(dir, "tsc-khz");
 	uint64_t first, second;
 
