@@ -224,3 +224,17 @@ int ops_reconcile(Context *ctx, bool dry_run, Strv *out_actions, Error **err)
 		return -1;
 	return sweep_volumes(&sweep, err);
 }
+
+int change_begin(Context *ctx, Error **err)
+{
+	auto_strv Strv actions = { 0 };
+	auto_error trouble = NULL;
+	Sweep sweep = { .ctx = ctx, .actions = &actions };
+
+	if (context_load(ctx, err) < 0)
+		return -1;
+	if (sweep_leftovers(&sweep, "tmp", &trouble) < 0 ||
+	    sweep_leftovers(&sweep, "trash", &trouble) < 0)
+		report_warning_error(ctx, &trouble, "clean up after an interrupted command");
+	return 0;
+}

@@ -147,7 +147,7 @@ static int lock_existing(Context *ctx, const char *name, int *out_lock, Error **
 	auto_vm Vm vm = { 0 };
 
 	/* Looked at first, so that a mistyped name leaves no lock file. */
-	if (context_load(ctx, err) < 0 || records_read_vm(&ctx->store, name, &vm, err) < 0)
+	if (change_begin(ctx, err) < 0 || records_read_vm(&ctx->store, name, &vm, err) < 0)
 		return -1;
 	return store_lock_op(&ctx->store, "vm", name, out_lock, err);
 }
