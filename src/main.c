@@ -83,6 +83,7 @@ static int missing_command(App *app, const Invocation *invocation, Error **err)
 
 	if (!app->out.is_json) {
 		help_show(app, invocation);
+		app->exit_status = error_exit_status(ERR_USAGE);
 		return 0;
 	}
 	error_set(err, ERR_USAGE, "%s needs a command", path);

@@ -10,9 +10,9 @@
 static void print_choice(App *app, const char *what, const char *name, const char *reason)
 {
 	if (name && reason)
-		output_message(&app->out, "%-12s%s: %s", what, name, reason);
+		output_message(&app->out, "%-10s  %s (%s)", what, name, reason);
 	else if (name)
-		output_message(&app->out, "%-12s%s", what, name);
+		output_message(&app->out, "%-10s  %s", what, name);
 }
 
 int cmd_init(App *app, const Args *args, Error **err)
@@ -45,9 +45,9 @@ int cmd_init(App *app, const Args *args, Error **err)
 		output_json_take(&app->out, doc);
 		return 0;
 	}
-	print_choice(app, "Storage:", config->storage, result.storage_reason);
-	print_choice(app, "Hypervisor:", config->hypervisor, result.hypervisor_reason);
-	print_choice(app, "Network:", config->network, result.network_reason);
+	print_choice(app, "storage", config->storage, result.storage_reason);
+	print_choice(app, "hypervisor", config->hypervisor, result.hypervisor_reason);
+	print_choice(app, "network", config->network, result.network_reason);
 	if (result.adopted)
 		output_message(&app->out,
 			       "What an earlier installation left there is in use again.");

@@ -13,7 +13,6 @@ typedef struct Line {
 	const Cmd *cmd;	       /* NULL: an unknown command, nothing can be said */
 	const Option *pending; /* its value comes next */
 	bool options_ended;
-	bool is_guest_part; /* behind `exec NAME` */
 	size_t word_count;
 	const char *state_dir;
 	const Option *seen[64];
@@ -77,7 +76,6 @@ static void note_word(Line *line, const char *word)
 		line->cmd = cmd_find(line->cmd, word);
 	} else {
 		line->word_count++;
-		line->is_guest_part = (line->cmd->flags & CMD_TAKES_REST) != 0;
 	}
 }
 
@@ -234,16 +232,22 @@ static void offer_last(const Line *line, const char *const *words, size_t count,
 	}
 }
 
-void complete_words(const Cmd *root, const Option *globals, const char *const *words,
-		    size_t count, Strv *out_lines)
+/* Nothing is known of the guest's commands and files. */
+static bool is_guest_part(const Line *line)
+{
+	return (line->cmd->flags & CMD_TAKES_REST) && line->word_count > 1;
+}
+
+void complete_words(const Cmd *root, const Option *globals, const char *const *words, size_t count,
+		    Strv *out_lines)
 {
 	Line line = { .global_options = globals, .cmd = root };
 
 	if (count == 0)
 		return;
-	for (size_t i = 0; i + 1 < count && line.cmd && !line.is_guest_part; i++)
+	for (size_t i = 0; i + 1 < count && line.cmd && !is_guest_part(&line); i++)
 		note_word(&line, words[i]);
-	if (line.cmd && !line.is_guest_part)
+	if (line.cmd && !is_guest_part(&line))
 		offer_last(&line, words, count, out_lines);
 }
 
