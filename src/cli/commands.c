@@ -29,7 +29,7 @@ const Option global_options[] = {
 static const Option init_options[] = {
 	{ "storage", 0, OPTION_TEXT, FIELD(InitArgs, storage), .value = "KIND",
 	  .choices = "auto|reflink|btrfs|xfs",
-	  .help = "auto, reflink, btrfs or xfs; auto takes the fastest that works here" },
+	  .help = "auto (the first that works here), reflink, btrfs or xfs" },
 	{ "storage-path", 0, OPTION_TEXT, FIELD(InitArgs, storage_path), .value = "PATH",
 	  .word = WORD_FILE, .help = "File or device of a managed btrfs or xfs store" },
 	{ "size", 0, OPTION_BYTES, FIELD(InitArgs, size_bytes), .value = "SIZE",
