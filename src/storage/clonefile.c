@@ -39,6 +39,7 @@ int clonefile_open(const char *dir, const char *host_file, StoragePool **out_poo
 	pool = xcalloc(1, sizeof(*pool));
 	pool->dir = xstrdup(dir);
 	pool->host_file = xstrdup_null(host_file);
+	pool->sync_brings_name = os_sync_brings_name(dir);
 	*out_pool = pool;
 	return 0;
 }
@@ -196,7 +197,7 @@ static int finish_clone(const StoragePool *pool, const char *to, uint64_t size_b
 		return -1;
 	if (failpoint("storage.clone.sync", err) < 0 || fs_sync_fd(fd, to, err) < 0)
 		return -1;
-	return fs_sync_path(pool->dir, err);
+	return pool->sync_brings_name ? 0 : fs_sync_path(pool->dir, err);
 }
 
 int clonefile_clone(StoragePool *pool, const char *from, const char *to, uint64_t size_bytes,

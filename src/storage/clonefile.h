@@ -13,6 +13,7 @@
 struct StoragePool {
 	char *dir;	 /* the store, mounted and ready */
 	char *host_file; /* the file that the store's filesystem lives in, NULL: none */
+	bool sync_brings_name;
 };
 
 /* Make the directory ready to hold volumes. Idempotent. */

@@ -41,6 +41,9 @@ int os_probe_clone(const char *dir);
 int os_prefer_small_copies(const char *dir);
 /* fsync that reaches the disk (F_FULLFSYNC on macOS). */
 int os_sync_fd(int fd);
+/* Does syncing a new file in that directory bring its name to the disk too? Where it does, syncing the
+ * directory as well only writes the same again. */
+bool os_sync_brings_name(const char *dir);
 int os_rename_noreplace(const char *from, const char *to);
 
 /* An fd that becomes readable when something is written to the open file, until it is cleared. */

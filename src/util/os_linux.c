@@ -176,6 +176,16 @@ int os_sync_fd(int fd)
 	return fsync(fd);
 }
 
+/* btrfs logs a new file together with its names and new parents (fs/btrfs/tree-log.c,
+ * btrfs_log_inode_parent); a directory synced after it is a second commit of the log. XFS does the
+ * same but takes next to nothing for the second, so it need not be trusted. */
+bool os_sync_brings_name(const char *dir)
+{
+	struct statfs st;
+
+	return statfs(dir, &st) == 0 && st.f_type == BTRFS_SUPER_MAGIC;
+}
+
 int os_rename_noreplace(const char *from, const char *to)
 {
 	return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);

@@ -562,6 +562,35 @@ static void test_in_use(void)
 	remove_all(pool);
 }
 
+/* A power cut: what the store's file holds at the moment when clone() has returned. */
+static void test_power_cut(void)
+{
+	auto_error err = NULL;
+	auto_free char *file = NULL;
+	auto_free char *copy = path_join(root, "cut.img");
+	auto_free char *vm_path = host->storage->path(&site, VM);
+	StorageSite after = site;
+	StoragePool *pool;
+	uint64_t bytes = 0;
+
+	require_managed();
+	file = store_file();
+	pool = open_pool();
+	import_image(pool);
+	CHECK_OK(host->storage->clone(pool, IMAGE, VM, 64 * MIB, &err), err);
+	CHECK_INT(run("cp", "--sparse=always", file, copy), 0);
+	remove_all(pool);
+	CHECK_OK(host->storage->deinit(&site, false, &err), err);
+	after.path = copy;
+	CHECK_OK(host->storage->open(&after, &pool, &err), err);
+	CHECK_OK(host->storage->size(pool, VM, &bytes, &err), err);
+	CHECK_INT(bytes, 64 * MIB);
+	CHECK_INT(first_byte(vm_path), 'i');
+	remove_all(pool);
+	CHECK_OK(host->storage->deinit(&after, true, &err), err);
+	host->storage->close(open_pool());
+}
+
 /* Another installation's store, another filesystem, and plain data are never formatted. */
 static void test_foreign(void)
 {
@@ -660,6 +689,7 @@ static const Test contract[] = {
 	{ "a device attached by hand", test_attached_by_hand },
 	{ "eight open it at once", test_opened_at_once },
 	{ "a store in use stays", test_in_use },
+	{ "a clone survives a power cut", test_power_cut },
 	{ "what is not ours is never formatted", test_foreign },
 	{ "init killed at each step", test_init_killed },
 };
