@@ -135,7 +135,7 @@ static const Option delete_options[] = {
 
 static const Option list_options[] = {
 	{ "status", 0, OPTION_CHOICES, FIELD(ListArgs, status), .value = "STATUS",
-	  .choices = "creating|created|starting|running|paused|suspended|stopped|deleting|broken",
+	  .choices = "created|starting|running|paused|suspended|stopped|broken",
 	  .help = "Only VMs in that state; may be repeated" },
 	{ "label", 0, OPTION_KEYS, FIELD(ListArgs, labels), .value = "KEY[=value]",
 	  .help = "Only VMs with that label; all of them when repeated" },

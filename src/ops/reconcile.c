@@ -34,7 +34,8 @@ static int settle_stopped(Context *ctx, Vm *vm, Error **err)
 	if (failpoint("reconcile.detach", err) < 0 || detach_network(vm, err) < 0 ||
 	    store_remove_run_dir(&ctx->store, vm->id, err) < 0)
 		return -1;
-	vm->state = vm->started_at ? VM_STOPPED : VM_CREATED;
+	/* Only a start that never finished leads back to `created`. */
+	vm_set_state(vm, vm->started_at ? VM_STOPPED : VM_CREATED);
 	vm->process = (ProcId){ 0 };
 	vm->keeper = (ProcId){ 0 };
 	if (failpoint("reconcile.record", err) < 0)

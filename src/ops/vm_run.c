@@ -89,7 +89,7 @@ static int launch(Context *ctx, Vm *vm, const LaunchPlan *plan, Error **err)
 
 	if (fs_remove(console, err) < 0 || fs_remove(report, err) < 0)
 		return -1;
-	vm->state = VM_STARTING;
+	vm_set_state(vm, VM_STARTING);
 	if (records_write_vm_at(dir, vm, false, err) < 0 || failpoint("vm.start.keeper", err) < 0 ||
 	    vm_process_start(ctx, vm->name, &ids, err) < 0)
 		return -1;
@@ -99,7 +99,7 @@ static int launch(Context *ctx, Vm *vm, const LaunchPlan *plan, Error **err)
 	str_assign(&vm->accelerator, plan->accelerator);
 	free(vm->started_at);
 	vm->started_at = time_text_now();
-	vm->state = VM_RUNNING;
+	vm_set_state(vm, VM_RUNNING);
 	if (failpoint("vm.start.record", err) < 0)
 		return -1;
 	return records_write_vm(&ctx->store, vm, err);
