@@ -44,7 +44,7 @@ static const char *nearest_child(const Cmd *parent, const char *word)
 	return str_nearest(word, names, count);
 }
 
-/* "ember vm create" for "ember craete"; owned, NULL when nothing is near. */
+/* "ember vm create" for "ember crate"; owned, NULL when nothing is near. */
 static char *nearest_anywhere(const Cmd *root, const char *word)
 {
 	const char *nearest = nearest_child(root, word);

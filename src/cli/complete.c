@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "state/store.h"
+#include "ops/context.h"
 #include "util/fs.h"
 #include "util/mem.h"
 
@@ -106,14 +106,13 @@ static void offer_choices(Strv *lines, const char *prefix, const char *glue, con
 static void offer_names(const Line *line, Strv *lines, const char *prefix, const char *glue,
 			const char *kind, const char *suffix)
 {
-	CLEANUP(store_release) Store store = { 0 };
-	auto_free char *dir = NULL;
+	CLEANUP(context_release) Context ctx = { 0 };
 	auto_free char *path = NULL;
 	auto_strv Strv names = { 0 };
 
-	if (store_default_dir(line->state_dir, &dir, NULL) < 0 || store_open(dir, &store, NULL) < 0)
+	if (context_init(&ctx, line->state_dir, NULL) < 0)
 		return;
-	path = store_path(&store, kind);
+	path = path_join(ctx.store.dir, kind);
 	if (fs_list(path, &names, NULL) < 0)
 		return;
 	for (size_t i = 0; i < names.count; i++) {

@@ -65,8 +65,8 @@ on_terminal() {
 }
 
 @test "commands that do not exist get the nearest" {
-	expect 2 ember vm craete web
-	refuses "unknown command 'vm craete'" "ember vm create?"
+	expect 2 ember vm crate web
+	refuses "unknown command 'vm crate'" "ember vm create?"
 	expect 2 ember start web
 	refuses "unknown command 'start'" "ember vm start?"
 	expect 2 ember pull alpine
@@ -75,7 +75,7 @@ on_terminal() {
 	refuses "ember image?"
 	expect 2 ember xyzzyxyzzy
 	refuses "ember help lists the commands"
-	expect 2 ember help vm craete
+	expect 2 ember help vm crate
 	refuses "ember vm create?"
 }
 
@@ -236,7 +236,7 @@ on_terminal() {
 }
 
 @test "errors as JSON: the last line of stdout, stderr empty" {
-	expect 2 ember vm craete --format json
+	expect 2 ember vm crate --format json
 	json '.error | .code == "usage" and .exit == 2 and .context == [] and (.hint | contains("create"))'
 	equal "$stderr" ""
 	expect 2 ember vm create web --image a --cpus 0 --format json
@@ -360,7 +360,8 @@ on_terminal() {
 	equal "$output" $'bash\nzsh\nfish'
 	expect 0 ember __complete -- -s "$BATS_TEST_TMPDIR/other" vm stop w
 	equal "$output" ""
-	EMBER_STATE_DIR=/nowhere expect 0 ember __complete -- "--state-dir=$EMBER_STATE_DIR" vm stop d
+	unset EMBER_STATE_DIR
+	expect 0 ember __complete -- "--state-dir=$BATS_TEST_TMPDIR/state" vm stop d
 	equal "$output" db
 	expect 0 ember __complete -- nosuch w
 	expect 0 ember __complete --
@@ -414,7 +415,7 @@ on_terminal() {
 	contains "$output" web
 	expect 0 ember -q vm stop --all
 	equal "$output$stderr" ""
-	expect 2 ember -q vm craete
+	expect 2 ember -q vm crate
 	contains "$stderr" "ember: "
 }
 

@@ -195,11 +195,11 @@ static void test_words(void)
 
 static void test_did_you_mean(void)
 {
-	CHECK_REFUSED("vm craete web", "unknown command 'vm craete'", "ember vm create?");
+	CHECK_REFUSED("vm crate web", "unknown command 'vm crate'", "ember vm create?");
 	CHECK_REFUSED("delete web", "unknown command 'delete'", "ember vm delete?");
 	CHECK_REFUSED("rm web", "unknown command 'rm'", "ember vm delete?");
 	CHECK_REFUSED("verzion", "unknown command 'verzion'", "ember version?");
-	CHECK_REFUSED("craete", "unknown command 'craete'", "ember vm create?");
+	CHECK_REFUSED("crate", "unknown command 'crate'", "ember vm create?");
 	CHECK_REFUSED("qqqqqqqq", "unknown command", "ember help");
 }
 
