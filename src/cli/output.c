@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/plain.h"
 #include "util/json.h"
 #include "util/mem.h"
 
@@ -203,12 +204,15 @@ void output_warning(Output *out, const char *text)
 	progress_resume(out->progress);
 }
 
-/* Evidence (the tail of a program's stderr), line by line. */
+/* Evidence (the tail of a program's stderr, or of a guest's console), line by line. */
 static void print_detail(const char *detail)
 {
-	auto_free char *text = xstrdup(detail);
-	char *rest = text;
+	auto_strbuf Strbuf text = { 0 };
+	PlainState state = PLAIN_TEXT;
+	char *rest;
 
+	plain_filter(&state, detail, strlen(detail), &text);
+	rest = text.text;
 	for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n"))
 		if (*line)
 			(void)fprintf(stderr, "  %s\n", str_make_printable(line));

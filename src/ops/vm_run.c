@@ -271,8 +271,10 @@ int ops_vm_wait(Context *ctx, const char *name, WaitFor what, int64_t timeout_ms
 	if (context_load(ctx, err) < 0 || ops_vm_inspect(ctx, name, &vm, err) < 0)
 		return -1;
 	if (what == WAIT_STOPPED) {
+		report_step(ctx, "wait for vm '%s' to stop", name);
 		if (wait_stopped(ctx, name, timeout_ms, &vm, err) < 0)
 			return -1;
+		report_done(ctx);
 	} else if (vm_require_state(&vm, "running", VM_MASK(VM_RUNNING), err) < 0) {
 		return -1;
 	} else if (ops_guest_wait_ready(ctx, &vm, timeout_ms, err) < 0) {
