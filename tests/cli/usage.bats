@@ -3,7 +3,7 @@
 load lib
 
 setup() {
-	export EMBER_STATE_DIR=$BATS_TEST_TMPDIR/state
+	export EMBER EMBER_STATE_DIR=$BATS_TEST_TMPDIR/state
 	unset EMBER_FORMAT NO_COLOR
 }
 
@@ -26,6 +26,15 @@ record() {
 		 "status":"created", "image":"debian", "cpus":2, "memory_mib":512, "disk_size_mib":8192,
 		 "created_at":"2026-01-02T03:04:05Z", "labels":{"tier":"front"}}
 	END
+}
+
+# The same VM with a process that passes for its hypervisor.
+record_running() {
+	record "$1"
+	jq --argjson pid "$2" --argjson start "$(sed 's/.*) //' "/proc/$2/stat" | cut -d ' ' -f 20)" \
+		'.status = "running" | .pid = $pid | .pid_start = $start | .started_at = "2026-01-02T03:04:05Z"' \
+		"$EMBER_STATE_DIR/vms/$1/vm.json" >"$BATS_TEST_TMPDIR/record"
+	mv "$BATS_TEST_TMPDIR/record" "$EMBER_STATE_DIR/vms/$1/vm.json"
 }
 
 # Like on a screen: the command's output and nothing else.
@@ -302,6 +311,99 @@ on_terminal() {
 	contains "$output" "Name:" "web" "Memory:" "512 MiB"
 	expect 3 ember vm inspect wbe
 	explains "'wbe'" "web"
+}
+
+@test "logs: all, the last lines, none" {
+	local log=$EMBER_STATE_DIR/vms/web/console.log
+
+	record web
+	expect 3 ember vm logs web
+	explains "never ran" "ember vm start web"
+	printf 'one\r\ntwo\nthree' >"$log"
+	expect 0 ember vm logs web
+	equal "$output" $'one\r\ntwo\nthree'
+	expect 0 ember vm logs web --tail 1
+	equal "$output" three
+	printf '\n' >>"$log"
+	expect 0 ember vm logs web --tail 1
+	equal "$output" three
+	expect 0 ember vm logs web -n 2 --follow
+	equal "$output" $'two\nthree'
+	expect 0 ember vm logs web --tail 99
+	equal "${#lines[@]}" 3
+	expect 0 ember vm logs web --tail 0
+	equal "$output" ""
+	: >"$log"
+	expect 0 ember vm logs web --tail 3
+	equal "$output" ""
+	# More than is read at a time.
+	seq 50000 >"$log"
+	expect 0 ember vm logs web --tail 40000
+	equal "${lines[0]} ${#lines[@]}" "10001 40000"
+	equal "$(ember vm logs web | cksum)" "$(seq 50000 | cksum)"
+	expect 3 ember vm logs nosuch
+}
+
+@test "logs on a terminal: nothing that drives it" {
+	command -v script >/dev/null || skip "script is missing"
+	record web
+	printf 'a\033[2Jb\033]0;title\007c\r\n' >"$EMBER_STATE_DIR/vms/web/console.log"
+	run on_terminal "'$EMBER' vm logs web"
+	equal "$output" $'abc\r'
+}
+
+@test "logs --follow goes on until the VM stops" {
+	local log=$EMBER_STATE_DIR/vms/web/console.log out=$BATS_TEST_TMPDIR/out machine follower
+
+	sleep 60 3>&- &
+	machine=$!
+	record_running web "$machine"
+	printf 'one\n' >"$log"
+	"$EMBER" vm logs -f web >"$out" 3>&- &
+	follower=$!
+	until_true 5 grep -q one "$out"
+	printf 'two\n' >>"$log"
+	until_true 5 grep -q two "$out"
+	: >"$log"
+	printf 'three\n' >>"$log"
+	until_true 5 grep -q three "$out"
+	kill "$machine"
+	wait "$follower"
+	equal "$(cat "$out")" $'one\ntwo\nthree'
+}
+
+@test "logs --follow ends with its reader, and with Ctrl-C" {
+	local machine follower status=0
+
+	sleep 60 3>&- &
+	machine=$!
+	record_running web "$machine"
+	printf 'one\n' >"$EMBER_STATE_DIR/vms/web/console.log"
+	run timeout 10 bash -c '"$EMBER" vm logs -f web 3>&- | head -n 1'
+	equal "$output" one
+	"$EMBER" vm logs -f web >"$BATS_TEST_TMPDIR/out" 3>&- &
+	follower=$!
+	until_true 5 grep -q one "$BATS_TEST_TMPDIR/out"
+	kill -INT "$follower"
+	wait "$follower" || status=$?
+	equal "$status" 130
+	kill "$machine"
+}
+
+@test "list tells the truth about processes, and writes nothing" {
+	local machine before
+
+	sleep 60 3>&- &
+	machine=$!
+	record_running web "$machine"
+	before=$(cksum <"$EMBER_STATE_DIR/vms/web/vm.json")
+	expect 0 ember vm list --status running
+	contains "$output" web
+	kill "$machine"
+	wait "$machine" || true
+	expect 0 ember vm list --format json
+	json '.[0].status == "stopped"'
+	equal "$(cksum <"$EMBER_STATE_DIR/vms/web/vm.json")" "$before"
 }
 
 @test "a record that is rubbish does not hide the others" {
