@@ -4,7 +4,7 @@
 #include "cli/commands.h"
 
 #define FIELD(type, member)  .offset = offsetof(type, member)
-#define OPTIONS(table, type) .options = table, .options_size = sizeof(type)
+#define OPTIONS(table, type) .options = (table), .options_size = sizeof(type)
 
 /* Only to keep it in range; what a VM can have is for the operation to say. */
 #define CPUS_MAX    INT32_MAX
