@@ -13,6 +13,7 @@ typedef struct Line {
 	const Cmd *cmd;	       /* NULL: an unknown command, nothing can be said */
 	const Option *pending; /* its value comes next */
 	bool options_ended;
+	bool is_glued; /* the next word belongs to the one before */
 	size_t word_count;
 	const char *state_dir;
 	const Option *seen[64];
@@ -62,7 +63,10 @@ static void note_option(Line *line, const char *word)
 /* One word before the last. Lenient: what is wrong is for the parser to say. */
 static void note_word(Line *line, const char *word)
 {
-	if (line->pending) {
+	if (line->is_glued || !strcmp(word, ":")) {
+		/* bash makes three words of VM:PATH. */
+		line->is_glued = !line->is_glued;
+	} else if (line->pending) {
 		/* bash makes three words of --name=value. */
 		if (!strcmp(word, "="))
 			return;
@@ -246,7 +250,7 @@ void complete_words(const Cmd *root, const Option *globals, const char *const *w
 		return;
 	for (size_t i = 0; i + 1 < count && line.cmd && !is_guest_part(&line); i++)
 		note_word(&line, words[i]);
-	if (line.cmd && !is_guest_part(&line))
+	if (line.cmd && !line.is_glued && !is_guest_part(&line))
 		offer_last(&line, words, count, out_lines);
 }
 

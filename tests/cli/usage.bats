@@ -452,6 +452,10 @@ on_terminal() {
 	equal "$output" running
 	expect 0 ember __complete -- cp w
 	contains "$output" "web:" "web-2:" ":files" ":nospace"
+	expect 0 ember __complete -- cp web : /etc/hosts /t
+	equal "$output" $':files\n:nospace'
+	expect 0 ember __complete -- cp web : /e
+	equal "$output" ""
 	expect 0 ember __complete -- exec w
 	equal "$output" $'web\nweb-2'
 	expect 0 ember __complete -- exec web ls --u
