@@ -193,6 +193,8 @@ typedef enum WireTag {
 
 /* FLAGS of exec. */
 #define WIRE_EXEC_NO_STDIN 1U /* stdin is /dev/null; the host sends neither DATA nor EOF */
+/* FLAGS of status. */
+#define WIRE_STATUS_AGENT_READY 1U
 
 typedef enum WireError {
 	WIRE_ERR_FAILED = 1,	 /* anything else; MESSAGE says what */
