@@ -1,12 +1,11 @@
 #include "cli/output.h"
 
-#include <poll.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/plain.h"
 #include "util/json.h"
 #include "util/mem.h"
 
@@ -204,15 +203,12 @@ void output_warning(Output *out, const char *text)
 	progress_resume(out->progress);
 }
 
-/* Evidence (the tail of a program's stderr, or of a guest's console), line by line. */
+/* Evidence (the tail of a program's stderr), line by line. */
 static void print_detail(const char *detail)
 {
-	auto_strbuf Strbuf text = { 0 };
-	PlainState state = PLAIN_TEXT;
-	char *rest;
+	auto_free char *text = xstrdup(detail);
+	char *rest = text;
 
-	plain_filter(&state, detail, strlen(detail), &text);
-	rest = text.text;
 	for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n"))
 		if (*line)
 			(void)fprintf(stderr, "  %s\n", str_make_printable(line));
@@ -291,26 +287,22 @@ void output_error(Output *out, const Error *err, int exit_status)
 	}
 }
 
-/* A pipe whose reader has gone shows an error, whatever became of errno meanwhile (poll(2)). */
-static bool reader_is_gone(void)
+void output_early_error(const Error *err, bool is_json, int exit_status)
 {
-	struct pollfd pipe_end = { .fd = STDOUT_FILENO };
+	Output out;
 
-	return poll(&pipe_end, 1, 0) > 0 && (pipe_end.revents & POLLERR);
+	output_init(&out, &(OutputOptions){ .is_json = is_json, .is_quiet = true });
+	output_error(&out, err, exit_status);
+	output_release(&out);
 }
 
-int output_finish(Output *out, int exit_status)
+int output_flush(Error **err)
 {
-	auto_error err = NULL;
-
-	progress_abandon(out->progress);
+	/* An earlier flush may have failed: ferror() remembers that, errno then does not. */
+	errno = 0;
 	if (fflush(stdout) == 0 && !ferror(stdout))
-		return exit_status;
-	/* Nobody wants to hear that `ember ... | head` has ended early; the status still tells. */
-	if (!reader_is_gone()) {
-		error_set(&err, ERR_FAILED, "writing to standard output failed");
-		error_hint(&err, "is there room where it goes? df -h shows what is full");
-		print_error(err, out->colors_stderr);
-	}
-	return exit_status ? exit_status : error_exit_status(ERR_FAILED);
+		return 0;
+	if (errno)
+		return error_set_errno(err, errno, "write to standard output");
+	return error_set(err, ERR_FAILED, "write to standard output failed");
 }

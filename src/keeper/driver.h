@@ -1,0 +1,49 @@
+/*
+ * The keeper's half of a hypervisor back end: the protocol that is spoken while the VM runs.
+ *
+ * A driver works in the keeper's loop and never blocks. Its requests are not answered one by one:
+ * what came of them is told by `paused` and by the end of the process, and a refusal by `refused`.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "keeper/loop.h"
+#include "util/error.h"
+
+typedef enum DriverRequest {
+	DRIVER_PAUSE,
+	DRIVER_RESUME,
+	DRIVER_POWER_BUTTON, /* the guest is asked by its firmware to shut down */
+	DRIVER_QUIT,	     /* the hypervisor ends itself, flushing its disks */
+} DriverRequest;
+
+typedef struct DriverOwner {
+	/* The hypervisor answers; once. */
+	void (*ready)(void *arg);
+	/* Its vCPUs stand still, or run (again). Told after `ready` and on every change. */
+	void (*paused)(void *arg, bool is_paused);
+	/* Why it is about to end: QEMU's ShutdownCause ("guest-shutdown"). */
+	void (*shutdown)(void *arg, const char *cause);
+	void (*refused)(void *arg, DriverRequest request, const char *why);
+	/* The control socket broke; nothing more comes. Takes the error. */
+	void (*lost)(void *arg, Error *why);
+} DriverOwner;
+
+typedef struct Driver {
+	const char *name; /* LaunchPlan.driver */
+
+	/* Connect; the outcome comes as `ready` or `lost`. The result is closed with `close`. */
+	void *(*open)(Loop *loop, const char *control_socket, const DriverOwner *owner, void *arg,
+		      Error **err);
+	/* False: not connected (any more). */
+	bool (*request)(void *driver, DriverRequest request);
+	/* The process has ended: read what it still said. */
+	void (*drain)(void *driver);
+	void (*close)(void *driver); /* NULL is fine */
+} Driver;
+
+/* By the name in a launch plan; ERR_UNSUPPORTED when this keeper has no such driver. */
+const Driver *driver_find(const char *name, Error **err);
+
+extern const Driver qemu_driver; /* driver_qemu.c */
