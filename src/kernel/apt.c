@@ -44,6 +44,8 @@ static int run_apt(const char *work_dir, Command *cmd, Error **err)
 		return -1;
 	command_add_env(cmd, "APT_CONFIG", config);
 	command_add_env(cmd, "LC_ALL", "C");
+	/* Its own temporary files survive an interruption: here they go with the rest. */
+	command_add_env(cmd, "TMPDIR", work_dir);
 	if (command_run(cmd, deadline_in_ms(APT_TIMEOUT_MS), err) == 0)
 		return 0;
 	return error_hint(err, "see whether packages can be fetched: apt-get update");

@@ -116,7 +116,9 @@ static int fetch(Context *ctx, const Source *source, const PullOptions *options,
 	if (options->creds)
 		command_addf(&cmd, "--src-creds=%s", options->creds);
 	command_add(&cmd, source->transport);
-	command_addf(&cmd, "oci:%s/layout:latest", dir);
+	/* Named from within: skopeo ends a path at its first colon, and ours have some. */
+	command_add(&cmd, "oci:layout:latest");
+	cmd.dir = dir;
 	if (failpoint("image.fetch", err) < 0 || command_run(&cmd, DEADLINE_NEVER, err) < 0) {
 		if (error_code(err ? *err : NULL) == ERR_FAILED)
 			error_hint(err, "check the reference and your login: skopeo inspect %s",

@@ -38,7 +38,7 @@ start_registry() {
 	expect 0 ember image pull "oci:$OCI/busybox:latest" --name layout
 	contains "$output" "pulled successfully"
 	expect 0 ember image inspect layout --format json
-	json '.name == "layout" and .size_bytes > 1000000 and (.digest | startswith("sha256:"))'
+	json '.local_name == "layout" and .size_bytes > 1000000 and (.digest | startswith("sha256:"))'
 	json '.config.env | index("FROM_IMAGE=yes") != null'
 }
 
@@ -68,7 +68,7 @@ start_registry() {
 
 	expect 0 ember image pull "$REGISTRY/tools/box:1" --tls-verify=false
 	expect 0 ember image list --format json
-	json ".images | map(.name) | index(\"$name\") != null"
+	json ".images | map(.local_name) | index(\"$name\") != null"
 	expect 0 ember vm create from-registry --image "$REGISTRY/tools/box:1" "${SMALL[@]}" --wait
 	expect 0 ember exec from-registry -- echo up
 	equal "$output" up
@@ -156,7 +156,7 @@ start_registry() {
 	expect 0 ember image list
 	contains "$output" NAME busybox debian
 	expect 0 ember image list --format json
-	json '.images | map(.name) | index("busybox") != null'
+	json '.images | map(.local_name) | index("busybox") != null'
 	local empty=$BATS_TEST_TMPDIR/empty
 
 	expect 0 ember -s "$empty" image list

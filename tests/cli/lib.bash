@@ -34,6 +34,7 @@ new_state() {
 	for part in images kernels store; do
 		cp -a --reflink=auto "$base/$part" "$EMBER_STATE_DIR/"
 	done
+	find "$EMBER_STATE_DIR" -name '*.json' -exec sed -i "s|$base/|$EMBER_STATE_DIR/|g" {} +
 	ember init >/dev/null
 }
 
