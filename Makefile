@@ -14,15 +14,16 @@ RELEASE := build-release
 CHECK   := build-check
 TESTS   ?= unit cli check:layers check:docs
 MESON_FLAGS ?=
+RELEASE_FLAGS := --buildtype=release -Dfailpoints=false -Dtests=false
 
 .PHONY: all demo check bench install uninstall clean
 
 all:
 	@scripts/install-deps build
-	@scripts/build $(RELEASE) --buildtype=release -Dfailpoints=false --prefix=$(PREFIX) $(MESON_FLAGS)
+	@scripts/build $(RELEASE) $(RELEASE_FLAGS) --prefix=$(PREFIX) $(MESON_FLAGS)
 
 demo:
-	@scripts/demo $(RELEASE)
+	@scripts/demo $(RELEASE) $(RELEASE_FLAGS)
 
 check:
 	@scripts/install-deps build run test

@@ -348,13 +348,26 @@ static int time_to_wait(const Agent *agent, bool ready)
 	return until > now ? (int)(until - now) : 0;
 }
 
+/* Take turns at the output: who came first in one round comes last in the next. */
+static void rotate_streams(Agent *agent)
+{
+	Stream *first = agent->streams, *last = first;
+
+	if (!first || !first->next)
+		return;
+	while (last->next)
+		last = last->next;
+	agent->streams = first->next;
+	first->next = NULL;
+	last->next = first;
+}
+
 static void step_streams(Agent *agent)
 {
-	Stream **link = &agent->streams;
-	Stream *first = agent->streams;
 	bool all_stepped = true;
 
-	while (*link) {
+	rotate_streams(agent);
+	for (Stream **link = &agent->streams; *link;) {
 		Stream *stream = *link;
 
 		if (!output_can_answer(&agent->out))
@@ -369,13 +382,6 @@ static void step_streams(Agent *agent)
 	}
 	if (all_stepped)
 		agent->child_died = false;
-
-	/* Take turns at the output: who came first is last in the next round. */
-	if (first && agent->streams == first && first->next) {
-		agent->streams = first->next;
-		first->next = NULL;
-		*link = first;
-	}
 }
 
 static void attend_power(Agent *agent)
@@ -445,8 +451,10 @@ int agent_run(int channel)
 	agent->is_machine = channel < 0;
 	agent->devices = agent->is_machine ? uevent_open() : -1;
 	agent->signals = watch_signals();
-	if (agent->signals < 0)
+	if (agent->signals < 0) {
+		free(agent);
 		return -1;
+	}
 	if (!agent->is_machine) {
 		(void)fcntl(channel, F_SETFL, O_NONBLOCK);
 		(void)fcntl(channel, F_SETFD, FD_CLOEXEC);

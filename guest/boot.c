@@ -53,12 +53,18 @@ static void mount_kernel_filesystems(void)
 {
 	static const struct {
 		const char *type, *at;
-	} table[] = { { "proc", "/proc" }, { "sysfs", "/sys" }, { "devtmpfs", "/dev" } };
+		unsigned long flags;
+	} table[] = {
+		{ "proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC },
+		{ "sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC },
+		{ "devtmpfs", "/dev", MS_NOSUID },
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		(void)mkdir(table[i].at, 0755);
 		/* EBUSY: a kernel that mounts /dev by itself. */
-		if (mount(table[i].type, table[i].at, table[i].type, 0, NULL) < 0 && errno != EBUSY)
+		if (mount(table[i].type, table[i].at, table[i].type, table[i].flags, NULL) < 0 &&
+		    errno != EBUSY)
 			fail("cannot mount %s: %s", table[i].at, strerror(errno));
 	}
 }

@@ -13,4 +13,4 @@
 bool cmdline_value(const char *cmdline, const char *name, char *out, size_t size);
 
 /* Is the bare word there? */
-bool cmdline_has(const char *cmdline, const char *word);
+bool cmdline_has(const char *cmdline, const char *wanted);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -117,8 +118,10 @@ static char *find_init(const char *cmdline, char *buffer, size_t size)
 		base = strrchr(real, '/') + 1;
 		if (strcmp(base, "ember-guest") == 0)
 			continue;
-		if (strcmp(base, "busybox") != 0 || busybox_is_set_up())
-			return strcpy(buffer, candidates[i]);
+		if (strcmp(base, "busybox") != 0 || busybox_is_set_up()) {
+			(void)snprintf(buffer, size, "%s", candidates[i]);
+			return buffer;
+		}
 	}
 	return NULL;
 }

@@ -1,6 +1,7 @@
 #include "mounts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -21,9 +22,8 @@ static void mount_all(const Mount *table, size_t count)
 
 		(void)mkdir(entry->at, 0755);
 		/* Mounted already (by ember-boot, or the kernel) when it is another device. */
-		(void)strcpy(parent, entry->at);
-		*strrchr(parent, '/') = '\0';
-		if (stat(parent[0] ? parent : "/", &above) == 0 && stat(entry->at, &at) == 0 &&
+		(void)snprintf(parent, sizeof(parent), "%s/..", entry->at);
+		if (stat(parent, &above) == 0 && stat(entry->at, &at) == 0 &&
 		    above.st_dev != at.st_dev)
 			continue;
 		if (mount(entry->type, entry->at, entry->type, entry->flags, entry->options) < 0)

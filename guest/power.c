@@ -24,7 +24,7 @@
 /* Wait until no child is left (for PID 1: no process at all) or the time is over. */
 static void wait_for_all(uint64_t deadline)
 {
-	struct timespec tick = { .tv_nsec = 100 * 1000 * 1000 };
+	struct timespec tick = { .tv_nsec = 100000000L };
 	sigset_t child;
 
 	(void)sigemptyset(&child);

@@ -1,7 +1,6 @@
 /*
  * ember: from a command line to one command, and from its Error to the exit status.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,6 +82,7 @@ static int missing_command(App *app, const Invocation *invocation, Error **err)
 
 	if (!app->out.is_json) {
 		help_show(app, invocation);
+		app->exit_status = error_exit_status(ERR_USAGE);
 		return 0;
 	}
 	error_set(err, ERR_USAGE, "%s needs a command", path);
@@ -110,39 +110,24 @@ static int dispatch(App *app, const Invocation *invocation, Error **err)
 	return cmd->run(app, &invocation->args, err);
 }
 
-/* Nobody wants to hear that `ember ... | head` has ended early; the status still tells. */
-static int finish_output(int status)
-{
-	auto_error err = NULL;
-
-	if (output_flush(&err) == 0)
-		return status;
-	if (error_errnum(err) != EPIPE)
-		output_early_error(err, false, EXIT_FAILURE);
-	return status ? status : EXIT_FAILURE;
-}
-
-static int run(Invocation *invocation)
+/* When the command line was not understood, `err` says why, and all that is left is to print it. */
+static int run(const Invocation *invocation, bool is_understood, bool is_json, Error **err)
 {
 	const Globals *globals = &invocation->globals;
 	App app = { 0 };
-	auto_error err = NULL;
-	int status;
 
-	output_init(&app.out, &(OutputOptions){ .is_json = str_equal(globals->format, "json"),
+	output_init(&app.out, &(OutputOptions){ .is_json = is_json,
 						.is_quiet = globals->quiet,
 						.is_verbose = globals->verbose,
 						.no_color = globals->no_color });
-	if (dispatch(&app, invocation, &err) < 0) {
-		status = exit_status_of(err, invocation->cmd);
-		output_error(&app.out, err, status);
-	} else {
-		status = app.exit_status;
+	if (!is_understood || dispatch(&app, invocation, err) < 0) {
+		app.exit_status = exit_status_of(*err, invocation->cmd);
+		output_error(&app.out, *err, app.exit_status);
 	}
 	context_release(&app.ctx);
-	status = finish_output(status);
+	app.exit_status = output_finish(&app.out, app.exit_status);
 	output_release(&app.out);
-	return status;
+	return app.exit_status;
 }
 
 int main(int argc UNUSED, char **argv)
@@ -150,18 +135,17 @@ int main(int argc UNUSED, char **argv)
 	const char *const *words = (const char *const *)argv;
 	Invocation invocation;
 	auto_error err = NULL;
+	bool is_understood;
+	bool is_json;
 	int status;
 
 	claim_standard_fds();
 	cancel_install();
-	if (cmd_parse(&root_cmd, global_options, words, &invocation, &err) < 0 ||
-	    settle_globals(&invocation, &err) < 0) {
-		status = exit_status_of(err, invocation.cmd);
-		output_early_error(err, wants_json(words, &invocation.globals), status);
-		status = finish_output(status);
-	} else {
-		status = run(&invocation);
-	}
+	is_understood = cmd_parse(&root_cmd, global_options, words, &invocation, &err) == 0 &&
+			settle_globals(&invocation, &err) == 0;
+	is_json = is_understood ? str_equal(invocation.globals.format, "json")
+				: wants_json(words, &invocation.globals);
+	status = run(&invocation, is_understood, is_json, &err);
 	cmd_release(&invocation);
 	return status;
 }

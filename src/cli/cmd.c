@@ -44,20 +44,39 @@ static const char *nearest_child(const Cmd *parent, const char *word)
 	return str_nearest(word, names, count);
 }
 
+/* "ember vm create" for "ember crate"; owned, NULL when nothing is near. */
+static char *nearest_anywhere(const Cmd *root, const char *word)
+{
+	const char *nearest = nearest_child(root, word);
+
+	if (nearest)
+		return xasprintf("ember %s", nearest);
+	for (const Cmd *noun = root->children; noun && noun->name; noun++) {
+		nearest = noun->children ? nearest_child(noun, word) : NULL;
+		if (nearest)
+			return xasprintf("ember %s %s", noun->name, nearest);
+	}
+	return NULL;
+}
+
 int cmd_unknown(const Cmd *root, const Cmd *parent, const char *word, Error **err)
 {
-	const char *prefix = parent == root ? "" : parent->name;
-	const char *space = parent == root ? "" : " ";
-	const Cmd *noun = parent == root ? noun_with(root, word) : NULL;
-	const char *nearest = nearest_child(parent, word);
+	bool at_top = parent == root;
+	const Cmd *noun = at_top ? noun_with(root, word) : NULL;
+	auto_free char *meant = NULL;
 
-	error_set(err, ERR_USAGE, "unknown command '%s%s%s'", prefix, space, word);
 	if (noun)
-		return error_hint(err, "did you mean ember %s %s?", noun->name,
-				  cmd_find(noun, word)->name);
-	if (nearest)
-		return error_hint(err, "did you mean ember %s%s%s?", prefix, space, nearest);
-	return error_hint(err, "ember help%s%s lists the commands", space, prefix);
+		meant = xasprintf("ember %s %s", noun->name, cmd_find(noun, word)->name);
+	else if (at_top)
+		meant = nearest_anywhere(root, word);
+	else if (nearest_child(parent, word))
+		meant = xasprintf("ember %s %s", parent->name, nearest_child(parent, word));
+	error_set(err, ERR_USAGE, "unknown command '%s%s%s'", at_top ? "" : parent->name,
+		  at_top ? "" : " ", word);
+	if (meant)
+		return error_hint(err, "did you mean %s?", meant);
+	return error_hint(err, "ember help%s%s lists the commands", at_top ? "" : " ",
+			  at_top ? "" : parent->name);
 }
 
 /* Go one word down the table. */
@@ -85,15 +104,6 @@ static bool is_option(const char *word)
 	return word[0] == '-' && word[1];
 }
 
-/* All that follows the first word belongs to the guest, but for one "--" that sets it off. */
-static void take_rest(Args *args, const char *const *argv, size_t index)
-{
-	if (argv[index] && !strcmp(argv[index], "--"))
-		index++;
-	while (argv[index])
-		args->words[args->count++] = argv[index++];
-}
-
 static int parse_words(const Cmd *root, const char *const *argv, Invocation *invocation,
 		       Error **err)
 {
@@ -115,10 +125,9 @@ static int parse_words(const Cmd *root, const char *const *argv, Invocation *inv
 				return -1;
 		} else {
 			args->words[args->count++] = argv[i];
-			if (invocation->cmd->flags & CMD_TAKES_REST) {
-				take_rest(args, argv, i + 1);
-				return 0;
-			}
+			/* The guest's command: its options are not ours. */
+			if ((invocation->cmd->flags & CMD_TAKES_REST) && args->count == 2)
+				options_ended = true;
 		}
 	}
 	return 0;

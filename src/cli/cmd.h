@@ -33,7 +33,7 @@ typedef struct Args {
 typedef enum CmdFlags {
 	CMD_STATE = 1 << 0,	 /* works on the state directory; its operation reads the config */
 	CMD_HIDDEN = 1 << 1,	 /* not in help */
-	CMD_TAKES_REST = 1 << 2, /* options end with the first word; the rest is the guest's */
+	CMD_TAKES_REST = 1 << 2, /* options end at the second word: the guest's command */
 	CMD_GUEST_STATUS = 1 << 3, /* exits with a guest's status, so own failures are 125 */
 } CmdFlags;
 

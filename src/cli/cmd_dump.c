@@ -22,6 +22,9 @@ static void dump_children(const char *parent_path, const Cmd *parent)
 		if (cmd->flags & CMD_HIDDEN)
 			continue;
 		output_stream_text("command %s", path);
+		if (cmd->run)
+			output_stream_text("usage %s%s%s%s", path, cmd->options ? " [OPTIONS]" : "",
+					   cmd->args ? " " : "", cmd->args ? cmd->args : "");
 		if (cmd->alias)
 			output_stream_text("alias %s %s", parent_path, cmd->alias);
 		dump_options(path, cmd->options);

@@ -10,9 +10,9 @@
 static void print_choice(App *app, const char *what, const char *name, const char *reason)
 {
 	if (name && reason)
-		output_message(&app->out, "%-12s%s: %s", what, name, reason);
+		output_message(&app->out, "%-10s  %s (%s)", what, name, reason);
 	else if (name)
-		output_message(&app->out, "%-12s%s", what, name);
+		output_message(&app->out, "%-10s  %s", what, name);
 }
 
 int cmd_init(App *app, const Args *args, Error **err)
@@ -45,9 +45,9 @@ int cmd_init(App *app, const Args *args, Error **err)
 		output_json_take(&app->out, doc);
 		return 0;
 	}
-	print_choice(app, "Storage:", config->storage, result.storage_reason);
-	print_choice(app, "Hypervisor:", config->hypervisor, result.hypervisor_reason);
-	print_choice(app, "Network:", config->network, result.network_reason);
+	print_choice(app, "storage", config->storage, result.storage_reason);
+	print_choice(app, "hypervisor", config->hypervisor, result.hypervisor_reason);
+	print_choice(app, "network", config->network, result.network_reason);
 	if (result.adopted)
 		output_message(&app->out,
 			       "What an earlier installation left there is in use again.");
@@ -75,6 +75,11 @@ int cmd_deinit(App *app, const Args *args, Error **err)
 	return 0;
 }
 
+static const char *default_kernel(const Config *config)
+{
+	return config->kernel ? config->kernel : "stock";
+}
+
 static json_t *info_json(const Context *ctx, const SystemInfo *info)
 {
 	const Config *config = &ctx->config;
@@ -90,7 +95,7 @@ static json_t *info_json(const Context *ctx, const SystemInfo *info)
 	json_put_string(doc, "instance_id", config->instance_id);
 	json_put_string(doc, "storage", config->storage);
 	json_put_string(doc, "storage_path", config->storage_path);
-	json_put_string(doc, "kernel", config->kernel);
+	json_put_string(doc, "kernel", default_kernel(config));
 	json_put_string(doc, "hypervisor", config->hypervisor);
 	json_put_string(doc, "network", config->network);
 	json_put_string(doc, "created_at", config->created_at);
@@ -127,7 +132,7 @@ int cmd_info(App *app, const Args *args UNUSED, Error **err)
 		{ "Storage", xstrdup_null(config->storage) },
 		{ "Storage path", xstrdup_null(config->storage_path) },
 		{ "Capacity", capacity_text(&info) },
-		{ "Kernel", xstrdup_null(config->kernel) },
+		{ "Kernel", xstrdup(default_kernel(config)) },
 		{ "Hypervisor", xstrdup_null(config->hypervisor) },
 		{ "Network", xstrdup_null(config->network) },
 		{ "VMs", xasprintf("%llu (%llu running)", (unsigned long long)info.vms,
@@ -155,18 +160,24 @@ static void add_check(Table *table, const DoctorCheck *check)
 
 static void print_mends(App *app, const DoctorReport *report)
 {
-	bool has_title = false;
+	static const Column columns[] = { { "CHECK", "name" },
+					  { "WHAT WOULD HELP", "mend" },
+					  { 0 } };
+	auto_table Table table = { 0 };
 
+	table_init(&table, columns);
 	for (size_t i = 0; i < report->count; i++) {
 		const DoctorCheck *check = &report->items[i];
 
 		if (check->result == CHECK_PASS || !check->mend)
 			continue;
-		if (!has_title)
-			output_text(&app->out, "\nWhat would help:");
-		has_title = true;
-		output_text(&app->out, "  %-12s  %s", check->name, check->mend);
+		table_add_text(&table, check->name);
+		table_add_text(&table, check->mend);
 	}
+	if (table.cell_count == 0)
+		return;
+	output_text(&app->out, "%s", "");
+	output_table(&app->out, &table, NULL);
 }
 
 int cmd_doctor(App *app, const Args *args UNUSED, Error **err)
@@ -193,7 +204,8 @@ int cmd_doctor(App *app, const Args *args UNUSED, Error **err)
 			app->exit_status = error_exit_status(ERR_FAILED);
 	}
 	output_table(&app->out, &table, "checks");
-	print_mends(app, &report);
+	if (!app->out.is_json)
+		print_mends(app, &report);
 	return 0;
 }
 

@@ -29,6 +29,13 @@ static void answer_one(App *app, const Vm *vm, const char *success)
 		output_json_take(&app->out, doc);
 }
 
+static void replace_take(Vm *vm, Vm *newer)
+{
+	vm_release(vm);
+	*vm = *newer;
+	*newer = (Vm){ 0 };
+}
+
 /* Boot what was just made. *vm is replaced by the record as it then is. */
 static int start_new(App *app, Vm *vm, Error **err)
 {
@@ -36,9 +43,7 @@ static int start_new(App *app, Vm *vm, Error **err)
 
 	if (ops_vm_start(&app->ctx, vm->name, &started, err) < 0)
 		return error_wrap(err, "vm '%s' is created but not started", vm->name);
-	vm_release(vm);
-	*vm = started;
-	started = (Vm){ 0 };
+	replace_take(vm, &started);
 	return 0;
 }
 
@@ -48,9 +53,7 @@ static int wait_ready(App *app, Vm *vm, int64_t timeout_s, Error **err)
 
 	if (ops_vm_wait(&app->ctx, vm->name, WAIT_READY, timeout_s * MS_PER_S, &ready, err) < 0)
 		return -1;
-	vm_release(vm);
-	*vm = ready;
-	ready = (Vm){ 0 };
+	replace_take(vm, &ready);
 	return 0;
 }
 

@@ -4,7 +4,7 @@
 #include "cli/commands.h"
 
 #define FIELD(type, member)  .offset = offsetof(type, member)
-#define OPTIONS(table, type) .options = table, .options_size = sizeof(type)
+#define OPTIONS(table, type) .options = (table), .options_size = sizeof(type)
 
 /* Only to keep it in range; what a VM can have is for the operation to say. */
 #define CPUS_MAX    INT32_MAX
@@ -29,7 +29,7 @@ const Option global_options[] = {
 static const Option init_options[] = {
 	{ "storage", 0, OPTION_TEXT, FIELD(InitArgs, storage), .value = "KIND",
 	  .choices = "auto|reflink|btrfs|xfs",
-	  .help = "auto, reflink, btrfs or xfs; auto takes the fastest that works here" },
+	  .help = "auto (the first that works here), reflink, btrfs or xfs" },
 	{ "storage-path", 0, OPTION_TEXT, FIELD(InitArgs, storage_path), .value = "PATH",
 	  .word = WORD_FILE, .help = "File or device of a managed btrfs or xfs store" },
 	{ "size", 0, OPTION_BYTES, FIELD(InitArgs, size_bytes), .value = "SIZE",
@@ -135,7 +135,7 @@ static const Option delete_options[] = {
 
 static const Option list_options[] = {
 	{ "status", 0, OPTION_CHOICES, FIELD(ListArgs, status), .value = "STATUS",
-	  .choices = "creating|created|starting|running|paused|suspended|stopped|deleting|broken",
+	  .choices = "created|starting|running|paused|suspended|stopped|broken",
 	  .help = "Only VMs in that state; may be repeated" },
 	{ "label", 0, OPTION_KEYS, FIELD(ListArgs, labels), .value = "KEY[=value]",
 	  .help = "Only VMs with that label; all of them when repeated" },

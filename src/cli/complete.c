@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "state/store.h"
+#include "ops/context.h"
 #include "util/fs.h"
 #include "util/mem.h"
 
@@ -13,7 +13,7 @@ typedef struct Line {
 	const Cmd *cmd;	       /* NULL: an unknown command, nothing can be said */
 	const Option *pending; /* its value comes next */
 	bool options_ended;
-	bool is_guest_part; /* behind `exec NAME` */
+	bool is_glued; /* the next word belongs to the one before */
 	size_t word_count;
 	const char *state_dir;
 	const Option *seen[64];
@@ -63,7 +63,10 @@ static void note_option(Line *line, const char *word)
 /* One word before the last. Lenient: what is wrong is for the parser to say. */
 static void note_word(Line *line, const char *word)
 {
-	if (line->pending) {
+	if (line->is_glued || !strcmp(word, ":")) {
+		/* bash makes three words of VM:PATH. */
+		line->is_glued = !line->is_glued;
+	} else if (line->pending) {
 		/* bash makes three words of --name=value. */
 		if (!strcmp(word, "="))
 			return;
@@ -77,7 +80,6 @@ static void note_word(Line *line, const char *word)
 		line->cmd = cmd_find(line->cmd, word);
 	} else {
 		line->word_count++;
-		line->is_guest_part = (line->cmd->flags & CMD_TAKES_REST) != 0;
 	}
 }
 
@@ -108,14 +110,13 @@ static void offer_choices(Strv *lines, const char *prefix, const char *glue, con
 static void offer_names(const Line *line, Strv *lines, const char *prefix, const char *glue,
 			const char *kind, const char *suffix)
 {
-	CLEANUP(store_release) Store store = { 0 };
-	auto_free char *dir = NULL;
+	CLEANUP(context_release) Context ctx = { 0 };
 	auto_free char *path = NULL;
 	auto_strv Strv names = { 0 };
 
-	if (store_default_dir(line->state_dir, &dir, NULL) < 0 || store_open(dir, &store, NULL) < 0)
+	if (context_init(&ctx, line->state_dir, NULL) < 0)
 		return;
-	path = store_path(&store, kind);
+	path = path_join(ctx.store.dir, kind);
 	if (fs_list(path, &names, NULL) < 0)
 		return;
 	for (size_t i = 0; i < names.count; i++) {
@@ -234,16 +235,22 @@ static void offer_last(const Line *line, const char *const *words, size_t count,
 	}
 }
 
-void complete_words(const Cmd *root, const Option *globals, const char *const *words,
-		    size_t count, Strv *out_lines)
+/* Nothing is known of the guest's commands and files. */
+static bool is_guest_part(const Line *line)
+{
+	return (line->cmd->flags & CMD_TAKES_REST) && line->word_count > 1;
+}
+
+void complete_words(const Cmd *root, const Option *globals, const char *const *words, size_t count,
+		    Strv *out_lines)
 {
 	Line line = { .global_options = globals, .cmd = root };
 
 	if (count == 0)
 		return;
-	for (size_t i = 0; i + 1 < count && line.cmd && !line.is_guest_part; i++)
+	for (size_t i = 0; i + 1 < count && line.cmd && !is_guest_part(&line); i++)
 		note_word(&line, words[i]);
-	if (line.cmd && !line.is_guest_part)
+	if (line.cmd && !line.is_glued && !is_guest_part(&line))
 		offer_last(&line, words, count, out_lines);
 }
 

@@ -11,5 +11,5 @@
 #include "util/str.h"
 
 /* `words` is the command line behind "ember"; the last one, perhaps empty, is being completed. */
-void complete_words(const Cmd *root, const Option *globals, const char *const *words,
-		    size_t count, Strv *out_lines);
+void complete_words(const Cmd *root, const Option *globals, const char *const *words, size_t count,
+		    Strv *out_lines);

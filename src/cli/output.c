@@ -1,11 +1,12 @@
 #include "cli/output.h"
 
-#include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/plain.h"
 #include "util/json.h"
 #include "util/mem.h"
 
@@ -203,12 +204,15 @@ void output_warning(Output *out, const char *text)
 	progress_resume(out->progress);
 }
 
-/* Evidence (the tail of a program's stderr), line by line. */
+/* Evidence (the tail of a program's stderr, or of a guest's console), line by line. */
 static void print_detail(const char *detail)
 {
-	auto_free char *text = xstrdup(detail);
-	char *rest = text;
+	auto_strbuf Strbuf text = { 0 };
+	PlainState state = PLAIN_TEXT;
+	char *rest;
 
+	plain_filter(&state, detail, strlen(detail), &text);
+	rest = text.text;
 	for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n"))
 		if (*line)
 			(void)fprintf(stderr, "  %s\n", str_make_printable(line));
@@ -287,22 +291,26 @@ void output_error(Output *out, const Error *err, int exit_status)
 	}
 }
 
-void output_early_error(const Error *err, bool is_json, int exit_status)
+/* A pipe whose reader has gone shows an error, whatever became of errno meanwhile (poll(2)). */
+static bool reader_is_gone(void)
 {
-	Output out;
+	struct pollfd pipe_end = { .fd = STDOUT_FILENO };
 
-	output_init(&out, &(OutputOptions){ .is_json = is_json, .is_quiet = true });
-	output_error(&out, err, exit_status);
-	output_release(&out);
+	return poll(&pipe_end, 1, 0) > 0 && (pipe_end.revents & POLLERR);
 }
 
-int output_flush(Error **err)
+int output_finish(Output *out, int exit_status)
 {
-	/* An earlier flush may have failed: ferror() remembers that, errno then does not. */
-	errno = 0;
+	auto_error err = NULL;
+
+	progress_abandon(out->progress);
 	if (fflush(stdout) == 0 && !ferror(stdout))
-		return 0;
-	if (errno)
-		return error_set_errno(err, errno, "write to standard output");
-	return error_set(err, ERR_FAILED, "write to standard output failed");
+		return exit_status;
+	/* Nobody wants to hear that `ember ... | head` has ended early; the status still tells. */
+	if (!reader_is_gone()) {
+		error_set(&err, ERR_FAILED, "writing to standard output failed");
+		error_hint(&err, "is there room where it goes? df -h shows what is full");
+		print_error(err, out->colors_stderr);
+	}
+	return exit_status ? exit_status : error_exit_status(ERR_FAILED);
 }

@@ -61,10 +61,8 @@ void output_list_item_take(Output *out, json_t *item, bool is_first);
 void output_list_end(Output *out);
 
 void output_error(Output *out, const Error *err, int exit_status);
-/* The same before anything is known of the command line but the format. */
-void output_early_error(const Error *err, bool is_json, int exit_status);
-/* Did stdout take everything? ERR_FAILED otherwise. */
-int output_flush(Error **err);
+/* The last word: did stdout take everything? The exit status, 1 instead of 0 when it did not. */
+int output_finish(Output *out, int exit_status);
 
 /* A string for JSON whatever its bytes; a new reference. */
 json_t *output_json_string(const char *text);

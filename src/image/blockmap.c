@@ -120,6 +120,17 @@ void blockmap_return(BlockMap *map, uint64_t start, uint64_t count)
 	runs_add(&map->returned, start, count);
 }
 
+uint64_t blockmap_free(const BlockMap *map)
+{
+	uint64_t blocks = 0;
+
+	for (size_t i = 0; i < map->free.count; i++)
+		blocks += map->free.items[i].count;
+	for (size_t i = 0; i < map->returned.count; i++)
+		blocks += map->returned.items[i].count;
+	return blocks;
+}
+
 void blockmap_used(BlockMap *map, BlockRuns *out)
 {
 	size_t next = 0;

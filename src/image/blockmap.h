@@ -40,6 +40,8 @@ void blockmap_release(BlockMap *map);
 int blockmap_take(BlockMap *map, uint64_t want, BlockRun *out_run, Error **err);
 /* Exactly `count` blocks in one run. */
 int blockmap_take_whole(BlockMap *map, uint64_t count, uint64_t *out_start, Error **err);
+/* Blocks that are not in use. */
+uint64_t blockmap_free(const BlockMap *map);
 /* The error of a full image; returns -1. */
 int blockmap_refuse_full(Error **err);
 void blockmap_return(BlockMap *map, uint64_t start, uint64_t count);

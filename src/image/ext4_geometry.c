@@ -73,41 +73,75 @@ static uint64_t superblock_cost(uint64_t from, uint64_t groups, uint64_t area,
 	return cost;
 }
 
+/* What the groups of a filesystem cost. */
+typedef struct Groups {
+	uint64_t count;
+	uint64_t inodes; /* in each */
+	uint64_t table_blocks;
+	uint64_t least; /* blocks of the whole below which libext2fs would drop the last group */
+} Groups;
+
+static Groups plan_groups(uint64_t count, uint64_t inodes, uint64_t area)
+{
+	Groups groups = { .count = count };
+
+	groups.inodes = divide_up(divide_up(inodes, count), EXT4_INODES_PER_BLOCK) *
+			EXT4_INODES_PER_BLOCK;
+	if (groups.inodes < MIN_INODES_PER_GROUP)
+		groups.inodes = MIN_INODES_PER_GROUP;
+	groups.table_blocks = groups.inodes / EXT4_INODES_PER_BLOCK;
+	groups.least = (count - 1) * EXT4_BLOCKS_PER_GROUP + 2 + groups.table_blocks +
+		       LAST_GROUP_SPARE + (has_superblock(count - 1) ? 1 + area : 0);
+	return groups;
+}
+
+static void take_geometry(Ext4 *ext4, const Groups *groups, uint64_t blocks)
+{
+	ext4->block_count = blocks;
+	ext4->group_count = (uint32_t)groups->count;
+	ext4->inodes_per_group = (uint32_t)groups->inodes;
+}
+
+/* As large as it may be, all that is not data in the gaps that replaced files have left. */
+static int decide_full(Ext4 *ext4, uint64_t inodes, uint64_t needed, Error **err)
+{
+	uint64_t area = ext4_descriptor_area(ext4->params->max_bytes);
+	uint64_t blocks = ext4->params->max_bytes / BLOCK_SIZE;
+	Groups groups = plan_groups(divide_up(blocks, EXT4_BLOCKS_PER_GROUP), inodes, area);
+
+	if (blocks < groups.least || groups.inodes > MAX_INODES_PER_GROUP ||
+	    needed + groups.count * (2 + groups.table_blocks) > blockmap_free(&ext4->disk->map))
+		return blockmap_refuse_full(err);
+	take_geometry(ext4, &groups, blocks);
+	return 0;
+}
+
 int ext4_decide_geometry(Ext4 *ext4, Error **err)
 {
 	uint64_t max_blocks = ext4->params->max_bytes / BLOCK_SIZE;
 	uint64_t area = ext4_descriptor_area(ext4->params->max_bytes);
 	uint64_t inodes = (uint64_t)ext4->inode_count + ext4->xattr_inodes + SPARE_INODES;
+	uint64_t data = ext4->disk->map.high_water;
 	int journal = ext2fs_default_journal_size(max_blocks);
-	uint64_t data, total, groups, per_group, table_blocks, least;
+	uint64_t needed, total;
+	Groups groups;
 
-	ext4->journal_blocks = (uint32_t)(journal < 0			 ? 0
-					  : journal > MAX_JOURNAL_BLOCKS ? MAX_JOURNAL_BLOCKS
-									 : journal);
-	data = ext4->disk->map.high_water + ext4->xattr_blocks + ext4->journal_blocks +
-	       SPECIAL_BLOCKS + SPARE_BLOCKS;
-	groups = divide_up(inodes, MAX_INODES_PER_GROUP);
-	for (;;) {
-		per_group = divide_up(divide_up(inodes, groups), EXT4_INODES_PER_BLOCK) *
-			    EXT4_INODES_PER_BLOCK;
-		if (per_group < MIN_INODES_PER_GROUP)
-			per_group = MIN_INODES_PER_GROUP;
-		table_blocks = per_group / EXT4_INODES_PER_BLOCK;
-		total = data + groups * (2 + table_blocks) +
-			superblock_cost(ext4->disk->map.high_water, groups, area, table_blocks);
-		if (divide_up(total, EXT4_BLOCKS_PER_GROUP) <= groups)
+	ext4->journal_blocks =
+		(uint32_t)(journal > MAX_JOURNAL_BLOCKS ? MAX_JOURNAL_BLOCKS : journal);
+	needed = ext4->xattr_blocks + ext4->journal_blocks + SPECIAL_BLOCKS;
+	for (uint64_t count = divide_up(inodes, MAX_INODES_PER_GROUP);;) {
+		groups = plan_groups(count, inodes, area);
+		total = data + needed + SPARE_BLOCKS + count * (2 + groups.table_blocks) +
+			superblock_cost(data, count, area, groups.table_blocks);
+		if (divide_up(total, EXT4_BLOCKS_PER_GROUP) <= count)
 			break;
-		groups = divide_up(total, EXT4_BLOCKS_PER_GROUP);
+		count = divide_up(total, EXT4_BLOCKS_PER_GROUP);
 	}
-	least = (groups - 1) * EXT4_BLOCKS_PER_GROUP + 2 + table_blocks + LAST_GROUP_SPARE +
-		(has_superblock(groups - 1) ? 1 + area : 0);
-	if (total < least)
-		total = least;
+	if (total < groups.least)
+		total = groups.least;
 	if (total > max_blocks)
-		return blockmap_refuse_full(err);
-	ext4->block_count = total;
-	ext4->group_count = (uint32_t)groups;
-	ext4->inodes_per_group = (uint32_t)per_group;
+		return decide_full(ext4, inodes, needed, err);
+	take_geometry(ext4, &groups, total);
 	return 0;
 }
 

@@ -116,15 +116,14 @@ int ext4_mark_used(Ext4 *ext4, Error **err)
 
 int ext4_add_special_inodes(Ext4 *ext4, Error **err)
 {
+	uint64_t end = ext4->disk->map.high_water;
 	errcode_t code = ext2fs_create_resize_inode(ext4->fs);
 
 	if (code)
 		return ext4_fail(err, code, "make the resize inode");
-	if (!ext4->journal_blocks)
-		return 0;
-	code = ext2fs_add_journal_inode2(ext4->fs, ext4->journal_blocks, ext4->disk->map.high_water,
+	/* In one piece behind everything, unless that is where the image ends. */
+	code = ext2fs_add_journal_inode2(ext4->fs, ext4->journal_blocks,
+					 end < ext4->block_count ? end : 0,
 					 EXT2_MKJOURNAL_NO_MNT_CHECK | EXT2_MKJOURNAL_LAZYINIT);
-	if (code)
-		return ext4_fail(err, code, "make the journal");
-	return 0;
+	return code ? ext4_fail(err, code, "make the journal") : 0;
 }

@@ -28,21 +28,50 @@ void ext4_count_xattrs(Ext4 *ext4, const Inode *inode)
 	}
 }
 
+/* Set all attributes. Counts the blocks of values that got an inode of their own. */
+static errcode_t set_xattrs(Ext4 *ext4, const Inode *inode, struct ext2_xattr_handle *handle,
+			    uint64_t *out_value_blocks)
+{
+	errcode_t code = ext2fs_xattrs_read(handle);
+
+	for (size_t i = 0; i < inode->xattrs->count && !code; i++) {
+		const Xattr *item = &inode->xattrs->items[i];
+		uint32_t free_inodes = ext4->fs->super->s_free_inodes_count;
+
+		code = ext2fs_xattr_set(handle, item->name, item->value, item->size);
+		if (ext4->fs->super->s_free_inodes_count != free_inodes)
+			*out_value_blocks += (item->size + BLOCK_SIZE - 1) / BLOCK_SIZE;
+	}
+	return code;
+}
+
+/* The kernel charges a file for the blocks of such values, libext2fs does not. */
+static errcode_t charge_blocks(Ext4 *ext4, uint32_t number, uint64_t blocks)
+{
+	struct ext2_inode raw;
+	errcode_t code;
+
+	if (!blocks)
+		return 0;
+	code = ext2fs_read_inode(ext4->fs, number, &raw);
+	if (!code)
+		code = ext2fs_iblk_add_blocks(ext4->fs, &raw, blocks);
+	return code ? code : ext2fs_write_inode(ext4->fs, number, &raw);
+}
+
 static int write_inode_xattrs(Ext4 *ext4, const Inode *inode, Error **err)
 {
 	struct ext2_xattr_handle *handle = NULL;
+	uint64_t value_blocks = 0;
 	errcode_t code = ext2fs_xattrs_open(ext4->fs, inode->number, &handle);
 
 	if (!code)
-		code = ext2fs_xattrs_read(handle);
-	for (size_t i = 0; i < inode->xattrs->count && !code; i++) {
-		const Xattr *item = &inode->xattrs->items[i];
-
-		code = ext2fs_xattr_set(handle, item->name, item->value, item->size);
-	}
+		code = set_xattrs(ext4, inode, handle, &value_blocks);
 	if (handle)
 		(void)ext2fs_xattrs_close(&handle);
-	if (code == EXT2_ET_EA_NO_SPACE || code == EXT2_ET_INODE_CORRUPTED) {
+	if (!code)
+		code = charge_blocks(ext4, inode->number, value_blocks);
+	if (code == EXT2_ET_EA_NO_SPACE) {
 		error_set(err, ERR_UNSUPPORTED,
 			  "a file has more extended attributes than ext4 can store");
 		return error_hint(err, "make the image with fewer or shorter attributes");

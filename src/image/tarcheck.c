@@ -73,6 +73,12 @@ static int refuse(const char *why, Error **err)
 	return error_set(err, ERR_FAILED, "the layer's tar is damaged: %s", why);
 }
 
+/* An extended header describes the member behind it: there must be one. */
+static int refuse_pending(const TarCheck *check, Error **err)
+{
+	return check->is_pending ? refuse("an extended header is followed by nothing", err) : 0;
+}
+
 static uint64_t padded(uint64_t size)
 {
 	return (size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
@@ -205,7 +211,7 @@ static int check_header(TarCheck *check, Error **err)
 
 	if (is_zero(check->block, TAR_BLOCK)) {
 		check->state = TAR_END;
-		return 0;
+		return refuse_pending(check, err);
 	}
 	if (!checksum_is_right(check->block))
 		return check->is_tar ? refuse("a header's checksum is wrong", err)
@@ -315,7 +321,5 @@ int tarcheck_end(const TarCheck *check, Error **err)
 		error_set(err, ERR_FAILED, "the layer is cut short");
 		return error_hint(err, "fetch the image again");
 	}
-	if (check->is_pending)
-		return refuse("an extended header is followed by nothing", err);
-	return 0;
+	return refuse_pending(check, err);
 }

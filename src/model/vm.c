@@ -1,29 +1,27 @@
 #include "model/vm.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "model/uuid.h"
 #include "util/mem.h"
 
 static const char *const state_names[VM_STATES] = {
-	[VM_CREATING] = "creating", [VM_CREATED] = "created",	[VM_STARTING] = "starting",
-	[VM_RUNNING] = "running",   [VM_PAUSED] = "paused",	[VM_SUSPENDED] = "suspended",
-	[VM_STOPPED] = "stopped",   [VM_DELETING] = "deleting", [VM_BROKEN] = "broken",
+	[VM_CREATED] = "created", [VM_STARTING] = "starting",	[VM_RUNNING] = "running",
+	[VM_PAUSED] = "paused",	  [VM_SUSPENDED] = "suspended", [VM_STOPPED] = "stopped",
+	[VM_BROKEN] = "broken",
 };
 
 #define TO(state) (1U << (state))
 
-/* Rows: from. Bits: to. `deleting` can be reached from everywhere, and nothing leads out of it but the end. */
+/* Rows: from. Bits: to. */
 static const unsigned transitions[VM_STATES] = {
-	[VM_CREATING] = TO(VM_CREATED) | TO(VM_DELETING),
-	[VM_CREATED] = TO(VM_STARTING) | TO(VM_DELETING),
-	[VM_STARTING] = TO(VM_RUNNING) | TO(VM_CREATED) | TO(VM_STOPPED) | TO(VM_DELETING),
-	[VM_RUNNING] = TO(VM_PAUSED) | TO(VM_SUSPENDED) | TO(VM_STOPPED) | TO(VM_DELETING),
-	[VM_PAUSED] = TO(VM_RUNNING) | TO(VM_SUSPENDED) | TO(VM_STOPPED) | TO(VM_DELETING),
-	[VM_SUSPENDED] = TO(VM_STARTING) | TO(VM_STOPPED) | TO(VM_DELETING),
-	[VM_STOPPED] = TO(VM_STARTING) | TO(VM_DELETING),
-	[VM_DELETING] = TO(VM_DELETING),
-	[VM_BROKEN] = TO(VM_DELETING),
+	[VM_CREATED] = TO(VM_STARTING),
+	[VM_STARTING] = TO(VM_RUNNING) | TO(VM_CREATED) | TO(VM_STOPPED),
+	[VM_RUNNING] = TO(VM_PAUSED) | TO(VM_SUSPENDED) | TO(VM_STOPPED),
+	[VM_PAUSED] = TO(VM_RUNNING) | TO(VM_SUSPENDED) | TO(VM_STOPPED),
+	[VM_SUSPENDED] = TO(VM_STARTING) | TO(VM_STOPPED),
+	[VM_STOPPED] = TO(VM_STARTING),
 };
 
 const char *vm_state_name(VmState state)
@@ -40,11 +38,6 @@ bool vm_state_parse(const char *text, VmState *out_state)
 		return true;
 	}
 	return false;
-}
-
-bool vm_state_allows(VmState from, VmState to)
-{
-	return (transitions[from] & TO(to)) != 0;
 }
 
 bool vm_state_is_live(VmState state)
@@ -108,6 +101,12 @@ static void ports_release(Ports *ports)
 		free(ports->items[i].host_ip);
 	free(ports->items);
 	*ports = (Ports){ 0 };
+}
+
+void vm_set_state(Vm *vm, VmState to)
+{
+	assert(transitions[vm->state] & TO(to));
+	vm->state = to;
 }
 
 void vm_network_release(VmNetwork *network)

@@ -12,24 +12,21 @@
 #include "util/str.h"
 
 /*
- *  creating --> created --start--> starting --> running <--> paused
- *                  |                  |             |
- *                  +----- deleting <--+-- stopped <-+
+ *   created --start--> starting --> running <--> paused
+ *                          |            |           |
+ *   (tmp/, trash/)         +-------> stopped <------+     suspended
  *
- * broken: the record cannot be read; never written.
- *
- * vm_state_allows() holds the allowed transitions as one table.
+ * A VM that is being made or removed is in no state: it lies in tmp/ or trash/ (state/store.h), where nobody lists it.
+ * vm_set_state() knows the allowed transitions.
  */
 typedef enum VmState {
-	VM_CREATING, /* the intent is recorded; nothing may exist yet */
-	VM_CREATED,  /* whole, never ran */
+	VM_CREATED, /* whole, never ran */
 	VM_STARTING,
 	VM_RUNNING,
 	VM_PAUSED,
 	VM_SUSPENDED,
 	VM_STOPPED,
-	VM_DELETING, /* on its way out; delete and reconcile finish it */
-	VM_BROKEN,   /* shown for a record that cannot be read */
+	VM_BROKEN, /* shown for a record that cannot be read; never written */
 	VM_STATES
 } VmState;
 
@@ -95,8 +92,6 @@ typedef struct Vm {
 
 const char *vm_state_name(VmState state);
 bool vm_state_parse(const char *text, VmState *out_state);
-/* May a record go from one state to the other? */
-bool vm_state_allows(VmState from, VmState to);
 /* Is a hypervisor supposed to exist in this state? */
 bool vm_state_is_live(VmState state);
 
@@ -109,6 +104,9 @@ char *vm_mac(const char *vm_id);
 
 /* NAME=VALUE pairs of `over` replace those of the same name in `env`, or join them. */
 void env_merge(Strv *env, const Strv *over);
+
+/* Go to another state; a transition that is not allowed is a programming error. */
+void vm_set_state(Vm *vm, VmState to);
 
 void vm_network_release(VmNetwork *network);
 void vm_release(Vm *vm);

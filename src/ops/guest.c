@@ -24,17 +24,25 @@ int guest_connect(Context *ctx, const char *name, Vm *out_vm, Client **out_clien
 	return 0;
 }
 
+static int wait_ready(Context *ctx, Client *client, const char *name, int64_t timeout_ms,
+		      Error **err)
+{
+	report_step(ctx, "wait for the guest of vm '%s'", name);
+	if (client_wait_ready(client, deadline_in_ms(timeout_ms), err) < 0) {
+		error_hint(err, "see what it says: ember vm logs %s", name);
+		return error_wrap(err, "wait for the guest of vm '%s'", name);
+	}
+	report_done(ctx);
+	return 0;
+}
+
 int ops_guest_wait_ready(Context *ctx, const Vm *vm, int64_t timeout_ms, Error **err)
 {
 	auto_client client = NULL;
 
 	if (vm_process_connect(ctx, vm, &client, err) < 0)
 		return -1;
-	if (client_wait_ready(client, deadline_in_ms(timeout_ms), err) < 0) {
-		error_hint(err, "see what it says: ember vm logs %s", vm->name);
-		return error_wrap(err, "wait for the guest of vm '%s'", vm->name);
-	}
-	return 0;
+	return wait_ready(ctx, client, vm->name, timeout_ms, err);
 }
 
 int ops_guest_exec(Context *ctx, const char *name, const ExecOptions *options, int *out_status,
@@ -45,12 +53,9 @@ int ops_guest_exec(Context *ctx, const char *name, const ExecOptions *options, i
 	auto_strv Strv env = { 0 };
 	auto_exec_result ExecResult result = { 0 };
 
-	if (guest_connect(ctx, name, &vm, &client, err) < 0)
+	if (guest_connect(ctx, name, &vm, &client, err) < 0 ||
+	    wait_ready(ctx, client, name, options->wait_ms, err) < 0)
 		return -1;
-	if (client_wait_ready(client, deadline_in_ms(options->wait_ms), err) < 0) {
-		error_hint(err, "see what it says: ember vm logs %s", name);
-		return error_wrap(err, "wait for the guest of vm '%s'", name);
-	}
 	strv_copy(&env, &vm.env);
 	if (options->env)
 		env_merge(&env, options->env);

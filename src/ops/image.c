@@ -4,6 +4,7 @@
 
 #include "model/vm.h"
 #include "ops/leftover.h"
+#include "ops/reconcile.h"
 #include "state/records.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
@@ -96,7 +97,7 @@ int ops_image_delete(Context *ctx, const char *name, Error **err)
 	auto_free char *trash = NULL;
 	auto_fd lock = -1;
 
-	if (context_load(ctx, err) < 0 || name_check("image", name, err) < 0)
+	if (change_begin(ctx, err) < 0 || name_check("image", name, err) < 0)
 		return -1;
 	dir = store_image_dir(&ctx->store, name);
 	if (!fs_exists(dir))

@@ -12,6 +12,7 @@
 #include "model/uuid.h"
 #include "ops/image.h"
 #include "ops/image_make.h"
+#include "ops/reconcile.h"
 #include "state/records.h"
 #include "util/fs.h"
 #include "util/mem.h"
@@ -127,7 +128,7 @@ int ops_image_build(Context *ctx, const char *name, const BuildOptions *options,
 		error_set(err, ERR_MISSING_TOOL, "'mmdebstrap' is not installed");
 		return error_hint(err, "install it: apt-get install mmdebstrap");
 	}
-	if (context_load_or_init(ctx, err) < 0 ||
+	if (context_load_or_init(ctx, err) < 0 || change_begin(ctx, err) < 0 ||
 	    store_lock_op(&ctx->store, "image", name, &lock, err) < 0)
 		return -1;
 	dir = store_image_dir(&ctx->store, name);

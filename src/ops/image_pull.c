@@ -8,6 +8,7 @@
 #include "model/uuid.h"
 #include "ops/image.h"
 #include "ops/image_make.h"
+#include "ops/reconcile.h"
 #include "state/records.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
@@ -177,7 +178,7 @@ int ops_image_pull(Context *ctx, const char *reference, const PullOptions *optio
 	if (parse_source(reference, &source, err) < 0 ||
 	    check_platform(options->platform, err) < 0 ||
 	    (options->name && name_check("image", options->name, err) < 0) ||
-	    context_load_or_init(ctx, err) < 0 ||
+	    context_load_or_init(ctx, err) < 0 || change_begin(ctx, err) < 0 ||
 	    settle_name(ctx, &source, options, &image.name, err) < 0 ||
 	    store_lock_op(&ctx->store, "image", image.name, &lock, err) < 0)
 		return -1;

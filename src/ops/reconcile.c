@@ -34,7 +34,8 @@ static int settle_stopped(Context *ctx, Vm *vm, Error **err)
 	if (failpoint("reconcile.detach", err) < 0 || detach_network(vm, err) < 0 ||
 	    store_remove_run_dir(&ctx->store, vm->id, err) < 0)
 		return -1;
-	vm->state = vm->started_at ? VM_STOPPED : VM_CREATED;
+	/* Only a start that never finished leads back to `created`. */
+	vm_set_state(vm, vm->started_at ? VM_STOPPED : VM_CREATED);
 	vm->process = (ProcId){ 0 };
 	vm->keeper = (ProcId){ 0 };
 	if (failpoint("reconcile.record", err) < 0)
@@ -223,4 +224,18 @@ int ops_reconcile(Context *ctx, bool dry_run, Strv *out_actions, Error **err)
 	if (sweep_leftovers(&sweep, "tmp", err) < 0 || sweep_leftovers(&sweep, "trash", err) < 0)
 		return -1;
 	return sweep_volumes(&sweep, err);
+}
+
+int change_begin(Context *ctx, Error **err)
+{
+	auto_strv Strv actions = { 0 };
+	auto_error trouble = NULL;
+	Sweep sweep = { .ctx = ctx, .actions = &actions };
+
+	if (context_load(ctx, err) < 0)
+		return -1;
+	if (sweep_leftovers(&sweep, "tmp", &trouble) < 0 ||
+	    sweep_leftovers(&sweep, "trash", &trouble) < 0)
+		report_warning_error(ctx, &trouble, "clean up after an interrupted command");
+	return 0;
 }

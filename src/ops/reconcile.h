@@ -9,3 +9,7 @@
 /* Bring one VM's record in line with its process. The caller holds its operation lock; *vm is updated. A process that
  * is gone makes it `stopped` (`created` when it never ran); a start that never finished is undone. */
 int reconcile_vm(Context *ctx, Vm *vm, Error **err);
+
+/* How every change begins: load the config, and remove what crashed commands left in tmp/ and trash/ (two empty
+ * directories, as a rule). What cannot be removed is a warning. */
+int change_begin(Context *ctx, Error **err);

@@ -22,23 +22,28 @@ int vm_build_check_free(Context *ctx, const char *name, Error **err)
 	return leftover_destroy(ctx, tmp, err);
 }
 
-/* Fill tmp/vm:NAME/ and make it durable: all that precedes the commit. */
+/*
+ * Fill tmp/vm:NAME/ and make it durable: all that precedes the commit.
+ *
+ * The record is written once, whole and first: that it lies in tmp/ is what makes it an intent. Each fsync of a file costs
+ * a flush of the disk, so there are just two here, the record's and (in clone) the volume's; the directory's comes
+ * after them and finds nothing left to write.
+ */
 static int assemble(Context *ctx, Vm *vm, const char *from_volume, const char *tmp, Error **err)
 {
-	if (fs_mkdir(tmp, 0700, err) < 0 || failpoint("vm.build.intent", err) < 0)
+	if (failpoint("vm.build.intent", err) < 0 || fs_mkdir(tmp, 0700, err) < 0)
 		return -1;
-	vm->state = VM_CREATING;
-	str_assign(&vm->disk_path, NULL);
+	vm->state = VM_CREATED;
+	free(vm->disk_path);
 	vm->disk_path = ctx->storage->path(&ctx->site, vm->id);
-	/* The intent need not survive a power cut: then the volume is an orphan, which reconcile knows by its name. */
-	if (records_write_vm_at(tmp, vm, false, err) < 0 || failpoint("vm.build.clone", err) < 0)
+	if (failpoint("vm.build.record", err) < 0 || records_write_new_vm_at(tmp, vm, err) < 0 ||
+	    failpoint("vm.build.clone", err) < 0)
 		return -1;
 	if (ctx->storage->clone(ctx->pool, from_volume, vm->id, vm->disk_size_mib * MIB, err) < 0)
 		return error_wrap(err, "make its disk");
-	if (cancel_check(err) < 0 || failpoint("vm.build.record", err) < 0)
+	if (cancel_check(err) < 0)
 		return -1;
-	vm->state = VM_CREATED;
-	return records_write_vm_at(tmp, vm, true, err);
+	return fs_sync_path(tmp, err);
 }
 
 /* From here on the VM exists. */

@@ -26,9 +26,7 @@ int vm_require_state(const Vm *vm, const char *expected, unsigned allowed_mask, 
 	case VM_RUNNING:
 	case VM_STARTING:
 		return error_hint(err, "stop it first: ember vm stop %s", vm->name);
-	case VM_CREATING:
 	case VM_SUSPENDED:
-	case VM_DELETING:
 	case VM_BROKEN:
 	case VM_STATES:
 		break;

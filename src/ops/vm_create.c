@@ -5,6 +5,7 @@
 #include "model/uuid.h"
 #include "ops/image.h"
 #include "ops/kernel.h"
+#include "ops/reconcile.h"
 #include "ops/vm.h"
 #include "ops/vm_build.h"
 #include "ops/vm_check.h"
@@ -99,7 +100,8 @@ int ops_vm_create(Context *ctx, const VmSpec *spec, Vm *out_vm, Error **err)
 	auto_image Image image = { 0 };
 	auto_fd lock = -1;
 
-	if (check_spec(ctx, spec, err) < 0 || context_load_or_init(ctx, err) < 0)
+	if (check_spec(ctx, spec, err) < 0 || context_load_or_init(ctx, err) < 0 ||
+	    change_begin(ctx, err) < 0)
 		return -1;
 	if (store_lock_op(&ctx->store, "vm", spec->name, &lock, err) < 0 ||
 	    vm_build_check_free(ctx, spec->name, err) < 0 || find_image(ctx, spec, &image, err) < 0)

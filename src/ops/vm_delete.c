@@ -71,7 +71,7 @@ int ops_vm_delete(Context *ctx, const char *name, bool force, Error **err)
 	auto_vm Vm vm = { 0 };
 	auto_fd lock = -1;
 
-	if (context_load(ctx, err) < 0 || name_check("vm", name, err) < 0)
+	if (change_begin(ctx, err) < 0 || name_check("vm", name, err) < 0)
 		return -1;
 	dir = store_vm_dir(&ctx->store, name);
 	if (!fs_exists(dir))

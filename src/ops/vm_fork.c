@@ -3,6 +3,7 @@
 #include "model/size.h"
 #include "model/uuid.h"
 #include "ops/kernel.h"
+#include "ops/reconcile.h"
 #include "ops/vm.h"
 #include "ops/vm_build.h"
 #include "ops/vm_check.h"
@@ -68,7 +69,7 @@ int ops_vm_fork(Context *ctx, const char *source_name, const char *name, const V
 	auto_fd lock = -1;
 
 	if (name_check("vm", name, err) < 0 || vm_check_shape(changes, err) < 0 ||
-	    context_load(ctx, err) < 0 ||
+	    change_begin(ctx, err) < 0 ||
 	    (changes->kernel && ops_kernel_check(ctx, changes->kernel, err) < 0))
 		return -1;
 	if (!strcmp(source_name, name)) {

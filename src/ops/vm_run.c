@@ -89,7 +89,7 @@ static int launch(Context *ctx, Vm *vm, const LaunchPlan *plan, Error **err)
 
 	if (fs_remove(console, err) < 0 || fs_remove(report, err) < 0)
 		return -1;
-	vm->state = VM_STARTING;
+	vm_set_state(vm, VM_STARTING);
 	if (records_write_vm_at(dir, vm, false, err) < 0 || failpoint("vm.start.keeper", err) < 0 ||
 	    vm_process_start(ctx, vm->name, &ids, err) < 0)
 		return -1;
@@ -99,7 +99,7 @@ static int launch(Context *ctx, Vm *vm, const LaunchPlan *plan, Error **err)
 	str_assign(&vm->accelerator, plan->accelerator);
 	free(vm->started_at);
 	vm->started_at = time_text_now();
-	vm->state = VM_RUNNING;
+	vm_set_state(vm, VM_RUNNING);
 	if (failpoint("vm.start.record", err) < 0)
 		return -1;
 	return records_write_vm(&ctx->store, vm, err);
@@ -147,7 +147,7 @@ static int lock_existing(Context *ctx, const char *name, int *out_lock, Error **
 	auto_vm Vm vm = { 0 };
 
 	/* Looked at first, so that a mistyped name leaves no lock file. */
-	if (context_load(ctx, err) < 0 || records_read_vm(&ctx->store, name, &vm, err) < 0)
+	if (change_begin(ctx, err) < 0 || records_read_vm(&ctx->store, name, &vm, err) < 0)
 		return -1;
 	return store_lock_op(&ctx->store, "vm", name, out_lock, err);
 }
@@ -271,8 +271,10 @@ int ops_vm_wait(Context *ctx, const char *name, WaitFor what, int64_t timeout_ms
 	if (context_load(ctx, err) < 0 || ops_vm_inspect(ctx, name, &vm, err) < 0)
 		return -1;
 	if (what == WAIT_STOPPED) {
+		report_step(ctx, "wait for vm '%s' to stop", name);
 		if (wait_stopped(ctx, name, timeout_ms, &vm, err) < 0)
 			return -1;
+		report_done(ctx);
 	} else if (vm_require_state(&vm, "running", VM_MASK(VM_RUNNING), err) < 0) {
 		return -1;
 	} else if (ops_guest_wait_ready(ctx, &vm, timeout_ms, err) < 0) {

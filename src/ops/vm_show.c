@@ -12,7 +12,7 @@
 void ops_vm_observe(Vm *vm)
 {
 	if ((vm->state == VM_RUNNING || vm->state == VM_PAUSED) && !proc_is_alive(&vm->process)) {
-		vm->state = VM_STOPPED;
+		vm_set_state(vm, VM_STOPPED);
 		vm->process = (ProcId){ 0 };
 		vm->keeper = (ProcId){ 0 };
 	}

@@ -32,6 +32,8 @@ int records_read_vm_at(const char *dir, Vm *out_vm, Error **err);
 /* Write it into that directory, atomically; `durable` also reaches the disk. */
 int records_write_vm_at(const char *dir, const Vm *vm, bool durable, Error **err);
 int records_write_vm(const Store *store, const Vm *vm, Error **err); /* durable */
+/* The first record of a directory that nobody reads yet: durable as a file, one flush; its directory is the caller's. */
+int records_write_new_vm_at(const char *dir, const Vm *vm, Error **err);
 /* All of them, sorted by name; unreadable ones have state VM_BROKEN and only their name. */
 int records_list_vms(const Store *store, VmList *out_list, Error **err);
 

@@ -79,6 +79,14 @@ int records_write_vm_at(const char *dir, const Vm *vm, bool durable, Error **err
 	return write_document(dir, "vm.json", doc, durable, err);
 }
 
+int records_write_new_vm_at(const char *dir, const Vm *vm, Error **err)
+{
+	auto_free char *path = path_join(dir, "vm.json");
+	json_auto_t *doc = vm_to_json(vm);
+
+	return json_write_new_file(path, doc, err);
+}
+
 int records_write_vm(const Store *store, const Vm *vm, Error **err)
 {
 	auto_free char *dir = store_vm_dir(store, vm->name);
@@ -177,7 +185,8 @@ char *records_read_id_at(const char *dir)
 	json_auto_t *doc = NULL;
 	auto_free char *id = NULL;
 
-	if (read_document(dir, "vm.json", &doc, NULL) < 0 && read_document(dir, "image.json", &doc, NULL) < 0)
+	if (read_document(dir, "vm.json", &doc, NULL) < 0 &&
+	    read_document(dir, "image.json", &doc, NULL) < 0)
 		return NULL;
 	if (json_get_string(doc, "id", &id, NULL) < 0 || !uuid_is_valid(id))
 		return NULL;

@@ -204,20 +204,25 @@ int fs_write_all(int fd, const void *data, size_t len, Error **err)
 	return 0;
 }
 
-static int write_temporary(const char *temporary, const void *data, size_t len, mode_t mode,
-			   bool durable, Error **err)
+static int write_file(const char *path, int flags, const void *data, size_t len, mode_t mode,
+		      bool durable, Error **err)
 {
-	auto_fd fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	auto_fd fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | flags, mode);
 
 	if (fd < 0)
-		return error_set_errno(err, errno, "make '%s'", temporary);
+		return error_set_errno(err, errno, "make '%s'", path);
 	if (fchmod(fd, mode) < 0)
-		return error_set_errno(err, errno, "protect '%s'", temporary);
+		return error_set_errno(err, errno, "protect '%s'", path);
 	if (fs_write_all(fd, data, len, err) < 0)
-		return error_wrap(err, "'%s'", temporary);
-	if (durable && fs_sync_fd(fd, temporary, err) < 0)
+		return error_wrap(err, "'%s'", path);
+	if (durable && fs_sync_fd(fd, path, err) < 0)
 		return -1;
 	return 0;
+}
+
+int fs_write_new(const char *path, const void *data, size_t len, mode_t mode, Error **err)
+{
+	return write_file(path, O_EXCL, data, len, mode, true, err);
 }
 
 int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode, bool durable,
@@ -226,7 +231,7 @@ int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode,
 	auto_free char *temporary = xasprintf("%s.tmp", path);
 	auto_free char *dir = path_dirname(path);
 
-	if (write_temporary(temporary, data, len, mode, durable, err) < 0 ||
+	if (write_file(temporary, O_TRUNC, data, len, mode, durable, err) < 0 ||
 	    fs_rename(temporary, path, err) < 0) {
 		(void)unlink(temporary);
 		return -1;

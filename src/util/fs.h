@@ -41,6 +41,8 @@ int fs_read(const char *path, size_t max, char **out_text, size_t *out_len, Erro
  * directory. */
 int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode, bool durable,
 		    Error **err);
+/* Make a new file and fsync it; its directory's fsync is the caller's. ERR_EXISTS. */
+int fs_write_new(const char *path, const void *data, size_t len, mode_t mode, Error **err);
 /* Write everything, or fail. */
 int fs_write_all(int fd, const void *data, size_t len, Error **err);
 

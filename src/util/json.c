@@ -36,15 +36,32 @@ int json_read_file(const char *path, json_t **out_doc, Error **err)
 	return 0;
 }
 
-int json_write_file(const char *path, const json_t *doc, bool durable, Error **err)
+static int dump(const char *path, const json_t *doc, char **out_text, Error **err)
 {
 	auto_free char *text = json_dumps(doc, JSON_INDENT(2));
-	auto_free char *line = NULL;
 
 	if (!text)
 		return error_set(err, ERR_FAILED, "write '%s': text is not valid UTF-8", path);
-	line = xasprintf("%s\n", text);
-	return fs_write_atomic(path, line, strlen(line), 0600, durable, err);
+	*out_text = xasprintf("%s\n", text);
+	return 0;
+}
+
+int json_write_file(const char *path, const json_t *doc, bool durable, Error **err)
+{
+	auto_free char *text = NULL;
+
+	if (dump(path, doc, &text, err) < 0)
+		return -1;
+	return fs_write_atomic(path, text, strlen(text), 0600, durable, err);
+}
+
+int json_write_new_file(const char *path, const json_t *doc, Error **err)
+{
+	auto_free char *text = NULL;
+
+	if (dump(path, doc, &text, err) < 0)
+		return -1;
+	return fs_write_new(path, text, strlen(text), 0600, err);
 }
 
 char *json_text(const json_t *doc)

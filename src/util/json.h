@@ -20,6 +20,8 @@ int json_parse_text(const char *text, size_t len, json_t **out_doc, Error **err)
 int json_read_file(const char *path, json_t **out_doc, Error **err);
 /* Replace a file by the document, indented, with a final newline. */
 int json_write_file(const char *path, const json_t *doc, bool durable, Error **err);
+/* The same into a new file of a directory that nobody reads yet: no rename, the file alone is made durable. */
+int json_write_new_file(const char *path, const json_t *doc, Error **err);
 /* One line, owned. */
 char *json_text(const json_t *doc);
 

@@ -35,8 +35,17 @@ int os_process_pss_kib(pid_t pid, uint64_t *out_kib);
 /* A directory entry `to` that shares all blocks of the open file (FICLONE, clonefile). `to` is
  * created. */
 int os_clone_file(int from_fd, const char *to, mode_t mode);
+/* Do files in that directory clone? 1 yes, 0 no, -1 cannot write there. Tried with files that have
+ * no name, so that nothing is left behind. */
+int os_probe_clone(const char *dir);
+/* Files made in that directory from now on copy shared blocks in small units when they are written
+ * to, where the filesystem has such a choice (XFS reserves 128 KiB for each 4 KiB otherwise). */
+int os_prefer_small_copies(const char *dir);
 /* fsync that reaches the disk (F_FULLFSYNC on macOS). */
 int os_sync_fd(int fd);
+/* Does syncing a new file in that directory bring its name to the disk too? Where it does, syncing the
+ * directory as well only writes the same again. */
+bool os_sync_brings_name(const char *dir);
 int os_rename_noreplace(const char *from, const char *to);
 
 /* An fd that becomes readable when something is written to the open file, until it is cleared. */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -15,10 +16,13 @@
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <time.h>
 
 #include "util/fs.h"
 #include "util/mem.h"
+
+#define COW_UNIT_BYTES 4096
 
 /* proc(5): field 22 of /proc/PID/stat is the start time, field 3 the state. The name in field 2 may
  * hold anything, so counting starts behind its last parenthesis. */
@@ -148,9 +152,50 @@ int os_clone_file(int from_fd, const char *to, mode_t mode)
 	return -1;
 }
 
+int os_probe_clone(const char *dir)
+{
+	static const char block[65536] = "ember";
+	auto_fd from = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	auto_fd to = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (from < 0 || to < 0)
+		return errno == EOPNOTSUPP || errno == EISDIR ? 0 : -1;
+	if (write(from, block, sizeof(block)) != (ssize_t)sizeof(block))
+		return -1;
+	return ioctl(to, FICLONE, from) == 0;
+}
+
+/* xfs(5), ioctl_xfs_fsgetxattr(2): the hint is inherited from the directory. */
+int os_prefer_small_copies(const char *dir)
+{
+	auto_fd fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct fsxattr attributes;
+	struct statfs st;
+
+	if (fd < 0 || fstatfs(fd, &st) < 0)
+		return -1;
+	if (st.f_type != XFS_SUPER_MAGIC)
+		return 0;
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) < 0)
+		return -1;
+	attributes.fsx_xflags |= FS_XFLAG_COWEXTSIZE;
+	attributes.fsx_cowextsize = COW_UNIT_BYTES;
+	return ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+}
+
 int os_sync_fd(int fd)
 {
 	return fsync(fd);
+}
+
+/* btrfs logs a new file together with its names and new parents (fs/btrfs/tree-log.c,
+ * btrfs_log_inode_parent); a directory synced after it is a second commit of the log. XFS does the
+ * same but takes next to nothing for the second, so it need not be trusted. */
+bool os_sync_brings_name(const char *dir)
+{
+	struct statfs st;
+
+	return statfs(dir, &st) == 0 && st.f_type == BTRFS_SUPER_MAGIC;
 }
 
 int os_rename_noreplace(const char *from, const char *to)

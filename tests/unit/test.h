@@ -102,7 +102,7 @@ __attribute__((noreturn, unused)) static void test_skip(const char *reason)
 
 static int test_main(const Test *tests, size_t count)
 {
-	int failures = 0;
+	volatile int failures = 0; /* survives longjmp */
 
 	/* Line by line even into a pipe: a crash must not swallow what came before it. */
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
@@ -114,7 +114,8 @@ static int test_main(const Test *tests, size_t count)
 			printf("ok %zu - %s\n", i + 1, tests[i].name);
 			break;
 		case TEST_SKIPPED:
-			printf("ok %zu - %s # SKIP %s\n", i + 1, tests[i].name, test_skip_reason);
+			printf("ok %zu - %s # SKIP %s\n", i + 1, tests[i].name,
+			       test_skip_reason ? test_skip_reason : "");
 			break;
 		default:
 			printf("not ok %zu - %s\n", i + 1, tests[i].name);

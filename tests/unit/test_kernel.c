@@ -166,8 +166,6 @@ static void test_initramfs(void)
 	char dir[] = "/tmp/ember-unit-XXXXXX";
 	auto_free char *boot = NULL;
 	auto_free char *image = NULL;
-	auto_free char *extract = NULL;
-	auto_free char *order = NULL;
 	auto_error err = NULL;
 	auto_strv Strv modules = { 0 };
 	auto_command Command cmd = { 0 };

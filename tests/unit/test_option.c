@@ -195,22 +195,25 @@ static void test_words(void)
 
 static void test_did_you_mean(void)
 {
-	CHECK_REFUSED("vm craete web", "unknown command 'vm craete'", "ember vm create?");
+	CHECK_REFUSED("vm crate web", "unknown command 'vm crate'", "ember vm create?");
 	CHECK_REFUSED("delete web", "unknown command 'delete'", "ember vm delete?");
 	CHECK_REFUSED("rm web", "unknown command 'rm'", "ember vm delete?");
 	CHECK_REFUSED("verzion", "unknown command 'verzion'", "ember version?");
+	CHECK_REFUSED("crate", "unknown command 'crate'", "ember vm create?");
 	CHECK_REFUSED("qqqqqqqq", "unknown command", "ember help");
 }
 
 static void test_rest(void)
 {
-	CHECK_OK(parse("exec -t a web ls -l --text b"), problem);
+	CHECK_OK(parse("exec -t a web --flag ls -l --text b"), problem);
 	CHECK_STR(values()->text, "a");
+	CHECK(values()->flag);
 	CHECK_INT(line.args.count, 5);
 	CHECK_STR(line.args.words[2], "-l");
-	CHECK_OK(parse("exec web -- ls -- -l"), problem);
+	CHECK_OK(parse("exec web -f -- -ls -- -l"), problem);
+	CHECK(values()->flag);
 	CHECK_INT(line.args.count, 4);
-	CHECK_STR(line.args.words[1], "ls");
+	CHECK_STR(line.args.words[1], "-ls");
 	CHECK_STR(line.args.words[2], "--");
 	CHECK_OK(parse("exec -- web ls"), problem);
 	CHECK_INT(line.args.count, 2);

@@ -1,0 +1,27 @@
+/*
+ * Loop devices (loop(4)): a file as a block device. They detach themselves with their last user, so
+ * an interrupted attach leaves nothing.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "util/error.h"
+
+typedef struct LoopDevice {
+	char *path;	 /* /dev/loopN */
+	bool whole_file; /* shows the whole file, writable: as good as one of our own */
+} LoopDevice;
+
+void loop_device_release(LoopDevice *device);
+#define auto_loop_device CLEANUP(loop_device_release)
+
+/* The device that the open file is attached to, by whomever: 1 found, 0 none. Two devices of one
+ * file would let two filesystems write over each other. */
+int loop_find(int backing_fd, LoopDevice *out_device, Error **err);
+
+/* Attach the file to a free device. It stays while *out_fd is open or something has it mounted. */
+int loop_attach(const char *backing_path, LoopDevice *out_device, int *out_fd, Error **err);
+
+/* Let go of the device as soon as nobody uses it. */
+int loop_detach(const char *device_path, Error **err);

@@ -1,0 +1,477 @@
+/*
+ * Stores on a filesystem of our own: a sparse file (STATE/store.img) or a device that ember formats
+ * as btrfs or XFS and mounts on STATE/store when it is needed. From there on it is a clonefile
+ * store.
+ *
+ * Nothing is written to fstab and nothing is unmounted behind the user's back: after a reboot the
+ * first command mounts it again, `ember deinit` unmounts it. The label of the filesystem is
+ * ember-ID, ID being the installation's.
+ *
+ * Two loop devices over one file would be two caches of one filesystem, and the end of it. So
+ * formatting, attaching and deleting happen under a lock on the file itself, and a device that has
+ * the file already is used rather than a second one.
+ */
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "storage/backing.h"
+#include "storage/clonefile.h"
+#include "storage/loop.h"
+#include "storage/mounted.h"
+#include "storage/storages.h"
+#include "util/failpoint.h"
+#include "util/fs.h"
+#include "util/mem.h"
+#include "util/os.h"
+#include "util/process.h"
+
+#define FORMAT_TIMEOUT_MS 120000
+/* What a freshly formatted file may take from its host. */
+#define FORMAT_HOST_BYTES (512ULL << 20)
+
+typedef struct Filesystem {
+	const char *name;
+	long magic; /* of statfs(2) */
+	const char *mkfs;
+	const char *const *mkfs_args;
+	/* Discards of deleted disks stall the store for seconds, so they are not made as we go;
+	 * nodiscard is btrfs's word for what XFS does anyway. */
+	const char *mount_options;
+} Filesystem;
+
+static const char *const btrfs_mkfs_args[] = { "-q", "-K", NULL };
+static const char *const xfs_mkfs_args[] = { "-q", "-K", "-m", "reflink=1", NULL };
+
+static const Filesystem btrfs = {
+	.name = "btrfs",
+	.magic = BTRFS_SUPER_MAGIC,
+	.mkfs = "mkfs.btrfs",
+	.mkfs_args = btrfs_mkfs_args,
+	.mount_options = "nodiscard",
+};
+
+static const Filesystem xfs = {
+	.name = "xfs",
+	.magic = XFS_SUPER_MAGIC,
+	.mkfs = "mkfs.xfs",
+	.mkfs_args = xfs_mkfs_args,
+	.mount_options = NULL,
+};
+
+static char *label_of(const StorageSite *site)
+{
+	return xasprintf("ember-%.6s", site->instance_id);
+}
+
+/* Administrators' programs are not on everybody's PATH, not even on that of `su`. Owned, or NULL.
+ */
+static char *find_mkfs(const Filesystem *fs)
+{
+	char *found = program_find(fs->mkfs);
+	auto_free char *elsewhere = path_join("/usr/sbin", fs->mkfs);
+
+	return found ? found : program_find(elsewhere);
+}
+
+/* Is the content of this kind and of this installation? 1 yes, 0 it is empty, -1 it is not ours. */
+static int recognise(const StorageSite *site, const Filesystem *fs, const Backing *backing,
+		     Error **err)
+{
+	auto_free char *label = label_of(site);
+	Superblock found;
+
+	if (superblock_read(backing->fd, backing->size_bytes, &found, err) < 0)
+		return error_wrap(err, "look at '%s'", backing->path);
+	if (!found.kind)
+		return 0;
+	if (!strcmp(found.kind, fs->name) && !strcmp(found.label, label))
+		return 1;
+	if (str_starts_with(found.label, "ember-") && strcmp(found.label, label) != 0) {
+		error_set(err, ERR_EXISTS,
+			  "'%s' is the store of installation '%s', and this is '%s'", backing->path,
+			  found.label + strlen("ember-"), site->instance_id);
+		return error_hint(err,
+				  "name another place: ember init --storage %s --storage-path PATH",
+				  fs->name);
+	}
+	if (!strcmp(found.label, label)) {
+		error_set(err, ERR_EXISTS, "'%s' is a store of this installation, but on %s",
+			  backing->path, found.kind);
+		return error_hint(err, "take it over: ember init --storage %s", found.kind);
+	}
+	error_set(err, ERR_EXISTS, "'%s' is not empty: it has %s%s%s", backing->path, found.kind,
+		  *found.label ? " labelled " : "", found.label);
+	return error_hint(err, "if nothing on it is needed any more: wipefs -a '%s'",
+			  backing->path);
+}
+
+static int run_mkfs(const StorageSite *site, const Filesystem *fs, const Backing *backing,
+		    Error **err)
+{
+	auto_command Command cmd = { 0 };
+	auto_free char *program = find_mkfs(fs);
+	auto_free char *label = label_of(site);
+
+	/* Even now mkfs is not forced: what it still recognises as somebody's stays untouched. */
+	command_init(&cmd, program ? program : fs->mkfs, NULL);
+	for (const char *const *arg = fs->mkfs_args; *arg; arg++)
+		command_add(&cmd, *arg);
+	command_add(&cmd, "-L");
+	command_add(&cmd, label);
+	command_add(&cmd, backing->path);
+	return command_run(&cmd, deadline_in_ms(FORMAT_TIMEOUT_MS), err);
+}
+
+static int check_room(const char *path, Error **err)
+{
+	uint64_t free_bytes;
+
+	if (fs_free_bytes(path, &free_bytes, err) < 0)
+		return -1;
+	if (free_bytes >= FORMAT_HOST_BYTES)
+		return 0;
+	error_set(err, ERR_FAILED,
+		  "not enough space for a store at '%s': %llu MiB are free, %llu needed", path,
+		  (unsigned long long)free_bytes >> 20, FORMAT_HOST_BYTES >> 20);
+	return error_hint(err, "free some space, or name another place with --storage-path");
+}
+
+/* A new file, formatted under a temporary name. */
+static int make_store(const StorageSite *site, const Filesystem *fs, Backing *out_backing,
+		      Error **err)
+{
+	auto_backing Backing backing = BACKING_NONE;
+	auto_free char *path = backing_path(site);
+	auto_free char *dir = path_dirname(path);
+
+	if (fs_mkdir_all(dir, 0700, err) < 0 || check_room(dir, err) < 0 ||
+	    backing_create(site, &backing, err) < 0)
+		return -1;
+	if (failpoint("storage.format", err) < 0 || run_mkfs(site, fs, &backing, err) < 0 ||
+	    failpoint("storage.format.commit", err) < 0 ||
+	    backing_commit(site, &backing, err) < 0) {
+		(void)backing_remove_temporary(site, NULL);
+		return -1;
+	}
+	*out_backing = backing;
+	backing = BACKING_NONE;
+	return 0;
+}
+
+/* What the user gave: ours already, or empty and formatted in place. */
+static int take_store(const StorageSite *site, const Filesystem *fs, const Backing *backing,
+		      bool *out_adopted, Error **err)
+{
+	int ours = recognise(site, fs, backing, err);
+
+	if (ours < 0)
+		return -1;
+	*out_adopted = ours > 0;
+	if (ours)
+		return 0;
+	if (backing->size_bytes < BACKING_MIN_BYTES)
+		return error_set(err, ERR_USAGE, "'%s' is too small for a store: at least %llu MiB",
+				 backing->path, BACKING_MIN_BYTES >> 20);
+	if (failpoint("storage.format.device", err) < 0)
+		return -1;
+	return run_mkfs(site, fs, backing, err);
+}
+
+/* The block device of the locked file: the one that has it, else a new one. */
+static int attach(const Backing *backing, LoopDevice *out_device, int *out_fd, Error **err)
+{
+	int found = loop_find(backing->fd, out_device, err);
+
+	if (found < 0)
+		return -1;
+	if (found && !out_device->whole_file) {
+		error_set(err, ERR_BUSY,
+			  "'%s' is attached to '%s' in a way that ember cannot share",
+			  backing->path, out_device->path);
+		return error_hint(err, "detach it: losetup -d '%s'", out_device->path);
+	}
+	if (found)
+		return 0;
+	if (failpoint("storage.attach", err) < 0)
+		return -1;
+	return loop_attach(backing->path, out_device, out_fd, err);
+}
+
+/* The caller holds the backing's lock and knows that nothing is mounted yet. */
+static int mount_backing(const StorageSite *site, const Filesystem *fs, const Backing *backing,
+			 Error **err)
+{
+	auto_loop_device LoopDevice device = { 0 };
+	auto_fd loop_fd = -1;
+	const char *source = backing->path;
+
+	if (fs_mkdir_all(site->store_dir, 0700, err) < 0)
+		return -1;
+	if (!backing->is_device) {
+		if (attach(backing, &device, &loop_fd, err) < 0)
+			return -1;
+		source = device.path;
+	}
+	if (failpoint("storage.mount", err) < 0)
+		return -1;
+	return mount_private(source, site->store_dir, fs->name, fs->mount_options, err);
+}
+
+/* 1 it is mounted, 0 not yet, -1 something foreign is in the way. */
+static int is_mounted(const StorageSite *site, const Filesystem *fs, Error **err)
+{
+	MountState state;
+
+	if (mount_state(site->store_dir, fs->magic, &state, err) < 0)
+		return -1;
+	if (state == MOUNT_OTHER) {
+		error_set(err, ERR_STATE, "something that is not %s is mounted on '%s'", fs->name,
+			  site->store_dir);
+		return error_hint(err, "unmount it: umount '%s'", site->store_dir);
+	}
+	return state == MOUNT_OURS;
+}
+
+static int require_root(const char *what, Error **err)
+{
+	if (geteuid() == 0)
+		return 0;
+	error_set(err, ERR_DENIED, "%s", what);
+	return error_hint(err, "run the command as root once, for example with sudo");
+}
+
+/* Mount what is now ours and see that it does what it is for. */
+static int bring_up(const StorageSite *site, const Filesystem *fs, const Backing *backing,
+		    Error **err)
+{
+	int mounted = is_mounted(site, fs, err);
+
+	if (mounted < 0 || (!mounted && mount_backing(site, fs, backing, err) < 0))
+		return -1;
+	if (clonefile_prepare(site->store_dir, err) == 0) {
+		if (os_probe_clone(site->store_dir) > 0)
+			return 0;
+		error_set(err, ERR_UNSUPPORTED, "the store '%s' does not clone files",
+			  site->store_dir);
+	}
+	if (!mounted)
+		(void)mount_remove(site->store_dir, fs->magic, NULL);
+	return -1;
+}
+
+static int managed_init(const StorageSite *site, const Filesystem *fs, bool *out_adopted,
+			Error **err)
+{
+	auto_backing Backing backing = BACKING_NONE;
+	bool adopted = false;
+	int found;
+
+	if (require_root("only root can mount a store", err) < 0)
+		return -1;
+	found = backing_open(site, &backing, err);
+	if (found < 0 || (found == 0 && make_store(site, fs, &backing, err) < 0) ||
+	    (found > 0 && take_store(site, fs, &backing, &adopted, err) < 0))
+		return error_wrap(err, "make the %s store", fs->name);
+	if (bring_up(site, fs, &backing, err) < 0) {
+		if (!found)
+			(void)fs_remove(backing.path, NULL);
+		return error_wrap(err, "make the %s store", fs->name);
+	}
+	*out_adopted = adopted;
+	return 0;
+}
+
+static int mount_on_demand(const StorageSite *site, const Filesystem *fs, Error **err)
+{
+	auto_backing Backing backing = BACKING_NONE;
+	int mounted = is_mounted(site, fs, err);
+	int found;
+
+	if (mounted)
+		return mounted < 0 ? -1 : 0;
+	if (require_root("the store is not mounted, and only root can mount it", err) < 0)
+		return -1;
+	found = backing_open(site, &backing, err);
+	if (found < 0)
+		return -1;
+	if (found == 0) {
+		auto_free char *path = backing_path(site);
+
+		error_set(err, ERR_NOT_FOUND, "the store '%s' is missing", path);
+		return error_hint(err, "put it back, or begin anew: ember deinit --purge");
+	}
+	/* Whoever held the lock before us may have mounted it. */
+	mounted = is_mounted(site, fs, err);
+	if (mounted)
+		return mounted < 0 ? -1 : 0;
+	found = recognise(site, fs, &backing, err);
+	if (found == 0)
+		return error_set(err, ERR_FAILED, "'%s' is empty: this is no store", backing.path);
+	return found < 0 ? -1 : mount_backing(site, fs, &backing, err);
+}
+
+static int managed_open(const StorageSite *site, const Filesystem *fs, StoragePool **out_pool,
+			Error **err)
+{
+	auto_free char *path = backing_path(site);
+	struct stat st;
+	bool in_file;
+
+	if (mount_on_demand(site, fs, err) < 0)
+		return error_wrap(err, "open the %s store", fs->name);
+	in_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+	return clonefile_open(site->store_dir, in_file ? path : NULL, out_pool, err);
+}
+
+/* Devices detach themselves, but one that somebody attached by hand does so only when told. */
+static int detach_left_over(const Backing *backing, Error **err)
+{
+	auto_loop_device LoopDevice device = { 0 };
+	int found = backing->is_device ? 0 : loop_find(backing->fd, &device, err);
+
+	return found <= 0 ? found : loop_detach(device.path, err);
+}
+
+static int purge_backing(const StorageSite *site, const Filesystem *fs, const Backing *backing,
+			 Error **err)
+{
+	int ours;
+
+	if (backing->is_device)
+		return 0;
+	ours = recognise(site, fs, backing, err);
+	if (ours < 0)
+		return error_wrap(err, "delete the store");
+	if (failpoint("storage.purge", err) < 0 || fs_remove(backing->path, err) < 0)
+		return -1;
+	(void)rmdir(site->store_dir);
+	return 0;
+}
+
+static int managed_deinit(const StorageSite *site, const Filesystem *fs, bool purge, Error **err)
+{
+	auto_backing Backing backing = BACKING_NONE;
+	int mounted = is_mounted(site, fs, err);
+	int found;
+
+	if (mounted < 0)
+		return -1;
+	if (mounted && require_root("only root can unmount the store", err) < 0)
+		return -1;
+	found = backing_open(site, &backing, err);
+	if (found < 0)
+		return -1;
+	if (mounted && (failpoint("storage.unmount", err) < 0 ||
+			mount_remove(site->store_dir, fs->magic, err) < 0))
+		return -1;
+	if (found && geteuid() == 0 && detach_left_over(&backing, err) < 0)
+		return -1;
+	if (purge && backing_remove_temporary(site, err) < 0)
+		return -1;
+	return found && purge ? purge_backing(site, fs, &backing, err) : 0;
+}
+
+static int managed_check(const StorageSite *site, const Filesystem *fs, char **out_reason,
+			 Error **err)
+{
+	auto_free char *path = NULL;
+	MountState state;
+
+	if (mount_state(site->store_dir, fs->magic, &state, err) < 0)
+		return -1;
+	if (state == MOUNT_OURS)
+		return 1;
+	path = backing_path(site);
+	if (state == MOUNT_OTHER)
+		*out_reason = xasprintf("something that is not %s is mounted on '%s'", fs->name,
+					site->store_dir);
+	else if (!fs_exists(path))
+		*out_reason = xasprintf("'%s' is missing", path);
+	else
+		*out_reason = xasprintf("'%s' is not mounted; the next command that needs it "
+					"mounts it (as root)",
+					path);
+	return 0;
+}
+
+/* Does a file that is there already speak against this filesystem? Owned text, or NULL. */
+static char *find_obstacle(const StorageSite *site, const Filesystem *fs)
+{
+	auto_backing Backing backing = BACKING_NONE;
+	auto_error err = NULL;
+
+	if (backing_open(site, &backing, &err) <= 0 || recognise(site, fs, &backing, &err) >= 0)
+		return err ? xstrdup(error_text(err)) : NULL;
+	return xstrdup(error_text(err));
+}
+
+static int managed_probe(const StorageSite *site, const Filesystem *fs, char **out_reason,
+			 Error **err UNUSED)
+{
+	auto_free char *mkfs = find_mkfs(fs);
+	auto_free char *path = backing_path(site);
+	char *obstacle;
+
+	if (geteuid() != 0) {
+		*out_reason = xstrdup("only root can mount a store");
+		return 0;
+	}
+	if (!mkfs) {
+		auto_free char *hint = program_install_hint(fs->mkfs);
+
+		*out_reason = xasprintf("'%s' is not installed (%s)", fs->mkfs, hint);
+		return 0;
+	}
+	if (!mount_probe(fs->name, out_reason))
+		return 0;
+	obstacle = find_obstacle(site, fs);
+	if (obstacle) {
+		*out_reason = obstacle;
+		return 0;
+	}
+	*out_reason = xasprintf("a %s filesystem of ember's own in '%s'", fs->name, path);
+	return 1;
+}
+
+/* The two tables differ in their filesystem only, and a table's functions do not get to see it. */
+#define MANAGED_FUNCTIONS(fs)                                                              \
+	static int fs##_probe(const StorageSite *site, char **out_reason, Error **err)     \
+	{                                                                                  \
+		return managed_probe(site, &fs, out_reason, err);                          \
+	}                                                                                  \
+	static int fs##_init(const StorageSite *site, bool *out_adopted, Error **err)      \
+	{                                                                                  \
+		return managed_init(site, &fs, out_adopted, err);                          \
+	}                                                                                  \
+	static int fs##_open(const StorageSite *site, StoragePool **out_pool, Error **err) \
+	{                                                                                  \
+		return managed_open(site, &fs, out_pool, err);                             \
+	}                                                                                  \
+	static int fs##_deinit(const StorageSite *site, bool purge, Error **err)           \
+	{                                                                                  \
+		return managed_deinit(site, &fs, purge, err);                              \
+	}                                                                                  \
+	static int fs##_check(const StorageSite *site, char **out_reason, Error **err)     \
+	{                                                                                  \
+		return managed_check(site, &fs, out_reason, err);                          \
+	}
+
+#define MANAGED_TABLE(fs)                                                                         \
+	{                                                                                         \
+		.name = #fs,                                                                      \
+		.summary = "a file or device formatted as " #fs " by ember, mounted when needed", \
+		.needs_root = true, .probe = fs##_probe, .init = fs##_init, .open = fs##_open,    \
+		.close = clonefile_close, .deinit = fs##_deinit,                                  \
+		.import_path = clonefile_import_path, .import_commit = clonefile_import_commit,   \
+		.clone = clonefile_clone, .destroy = clonefile_destroy,                           \
+		.resize = clonefile_resize, .list = clonefile_list, .path = clonefile_path,       \
+		.size = clonefile_size, .capacity = clonefile_capacity, .check = fs##_check,      \
+	}
+
+MANAGED_FUNCTIONS(btrfs)
+MANAGED_FUNCTIONS(xfs)
+
+const StorageBackend btrfs_storage = MANAGED_TABLE(btrfs);
+const StorageBackend xfs_storage = MANAGED_TABLE(xfs);

@@ -1,0 +1,10 @@
+/*
+ * The storage back ends of this directory, for backend/registry.c.
+ */
+#pragma once
+
+#include "backend/storage.h"
+
+extern const StorageBackend reflink_storage;
+extern const StorageBackend btrfs_storage;
+extern const StorageBackend xfs_storage;

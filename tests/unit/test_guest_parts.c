@@ -1,0 +1,225 @@
+/* What the guest reads and writes: command line, user database, identity files. */
+#include <arpa/inet.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "guest/base.h"
+#include "guest/cmdline.h"
+#include "guest/identity.h"
+#include "guest/net.h"
+#include "guest/users.h"
+
+#include "test.h"
+
+const char program_name[] = "test";
+
+static char root[64];
+
+static void write_below(const char *name, const char *text)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", root, name);
+	CHECK_INT(replace_file(path, text, 0644), 0);
+}
+
+static void check_below(const char *name, const char *want)
+{
+	char path[128], *text;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", root, name);
+	text = read_file(path, 65536);
+	CHECK_STR(text, want);
+	free(text);
+}
+
+static void make_root(void)
+{
+	char path[80];
+
+	(void)snprintf(root, sizeof(root), "/tmp/ember-test-parts.XXXXXX");
+	CHECK(mkdtemp(root));
+	(void)snprintf(path, sizeof(path), "%s/etc", root);
+	CHECK_INT(mkdir(path, 0755), 0);
+}
+
+static void remove_root(void)
+{
+	char command[128];
+
+	(void)snprintf(command, sizeof(command), "rm -rf '%s'", root);
+	CHECK_INT(system(command), 0);
+}
+
+static void test_cmdline(void)
+{
+	static const char line[] = "console=ttyS0  root=/dev/vda rw\troot=/dev/vdb init= x=1\n";
+	char value[16];
+
+	CHECK(cmdline_value(line, "root", value, sizeof(value)));
+	CHECK_STR(value, "/dev/vdb");
+	CHECK(cmdline_value(line, "root", value, 5));
+	CHECK_STR(value, "/dev");
+	CHECK(cmdline_value(line, "init", value, sizeof(value)));
+	CHECK_STR(value, "");
+	CHECK(!cmdline_value(line, "oot", value, sizeof(value)));
+	CHECK(!cmdline_value(line, "rw", value, sizeof(value)));
+	CHECK(cmdline_has(line, "rw"));
+	CHECK(!cmdline_has(line, "r"));
+	CHECK(!cmdline_has("", "rw"));
+}
+
+static void check_address(struct in_addr got, const char *want)
+{
+	CHECK_STR(inet_ntoa(got), want);
+}
+
+static void test_ip_parameter(void)
+{
+	NetConfig net;
+
+	CHECK(net_parse_boot_parameter(
+		"quiet ip=10.0.2.15::10.0.2.2:255.255.0.0:web-1:eth1:off:10.0.2.3:1.1.1.1 rw",
+		&net));
+	check_address(net.address, "10.0.2.15");
+	check_address(net.gateway, "10.0.2.2");
+	check_address(net.netmask, "255.255.0.0");
+	check_address(net.dns[0], "10.0.2.3");
+	check_address(net.dns[1], "1.1.1.1");
+	CHECK_STR(net.hostname, "web-1");
+	CHECK_STR(net.device, "eth1");
+
+	CHECK(net_parse_boot_parameter("ip=10.0.0.9", &net));
+	check_address(net.netmask, "255.255.255.0");
+	check_address(net.gateway, "0.0.0.0");
+	CHECK_STR(net.hostname, "");
+	CHECK_STR(net.device, "eth0");
+
+	CHECK(!net_parse_boot_parameter("ip=dhcp", &net));
+	CHECK(!net_parse_boot_parameter("ip=", &net));
+	CHECK(!net_parse_boot_parameter("ip=:::::eth0:dhcp", &net));
+	CHECK(!net_parse_boot_parameter("zip=10.0.0.9", &net));
+}
+
+static void test_users(void)
+{
+	User user;
+
+	make_root();
+	write_below("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"
+				  "broken line\nshort:x:1\n\n"
+				  "web:x:1000:1001:,,,:/home/web:/bin/sh\n"
+				  "4711:x:5:6::relative:/bin/sh");
+	write_below("etc/group", "root:x:0:\nweb:x:1001:\nadm:x:4:root,web\nnone:x:9:webby,we\n"
+				 "disk:x:6:web,root\nbroken\n");
+
+	CHECK(user_find(root, "web", &user));
+	CHECK_INT(user.uid, 1000);
+	CHECK_INT(user.gid, 1001);
+	CHECK_STR(user.home, "/home/web");
+	CHECK_INT(user.group_count, 3);
+	CHECK_INT(user.groups[0], 1001);
+	CHECK_INT(user.groups[1], 4);
+	CHECK_INT(user.groups[2], 6);
+
+	CHECK(user_find(root, "1000", &user));
+	CHECK_STR(user.name, "web");
+	CHECK_INT(user.group_count, 3);
+
+	CHECK(user_find(root, "web:adm", &user));
+	CHECK_INT(user.gid, 4);
+	CHECK_INT(user.group_count, 1);
+	CHECK(user_find(root, "web:77", &user));
+	CHECK_INT(user.gid, 77);
+
+	CHECK(user_find(root, "4711", &user)); /* a name first, as in chown(1) */
+	CHECK_INT(user.uid, 5);
+	CHECK_STR(user.home, "/");
+
+	CHECK(user_find(root, "12345", &user));
+	CHECK_INT(user.uid, 12345);
+	CHECK_INT(user.gid, 0);
+	CHECK_STR(user.home, "/");
+
+	CHECK(!user_find(root, "nobody-here", &user));
+	CHECK(!user_find(root, "web:nobody-here", &user));
+	CHECK(!user_find(root, "4294967295", &user)); /* setuid(2) takes it for "no change" */
+	CHECK(!user_find(root, "99999999999999999999", &user));
+	CHECK(!user_find(root, "-1", &user));
+	CHECK(!user_find(root, "web:-1", &user));
+	remove_root();
+}
+
+static void test_users_without_databases(void)
+{
+	User user;
+
+	make_root();
+	CHECK(user_find(root, "root", &user));
+	CHECK_INT(user.uid, 0);
+	CHECK(user_find(root, "0:0", &user));
+	CHECK(user_find(root, "", &user));
+	CHECK_STR(user.name, "root");
+	CHECK(!user_find(root, "web", &user));
+	remove_root();
+}
+
+#define ID "0A1b2c3d-1111-2222-3333-444455556666"
+
+static void test_identity(void)
+{
+	make_root();
+	write_below("etc/hosts",
+		    "127.0.0.1 localhost\n127.0.1.1 old\n10.0.0.1 db\n127.0.1.10 keep");
+	CHECK(identity_is_stale(root, ID));
+	CHECK_INT(identity_apply(root, "web-1", ID), 0);
+	CHECK(!identity_is_stale(root, ID));
+	CHECK(identity_is_stale(root, "ffffffff-1111-2222-3333-444455556666"));
+	check_below("etc/hostname", "web-1\n");
+	check_below("etc/hosts", "127.0.0.1 localhost\n10.0.0.1 db\n127.0.1.10 keep\n"
+				 "127.0.1.1\tweb-1\n");
+	check_below("etc/machine-id", "0a1b2c3d111122223333444455556666\n");
+	check_below("var/lib/ember/id", ID "\n");
+
+	CHECK_INT(identity_apply(root, "web-2", NULL), 0);
+	check_below("etc/hosts", "127.0.0.1 localhost\n10.0.0.1 db\n127.0.1.10 keep\n"
+				 "127.0.1.1\tweb-2\n");
+	check_below("var/lib/ember/id", ID "\n");
+	remove_root();
+}
+
+static void test_identity_of_bare_root(void)
+{
+	make_root();
+	CHECK_INT(identity_apply(root, "a", ID), 0);
+	check_below("etc/hosts", "127.0.0.1\tlocalhost\n"
+				 "::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\ta\n");
+	remove_root();
+}
+
+static void test_identity_names(void)
+{
+	char longest[65];
+
+	memset(longest, 'a', sizeof(longest));
+	longest[63] = '\0';
+	CHECK(identity_is_hostname(longest));
+	longest[63] = 'a';
+	longest[64] = '\0';
+	CHECK(!identity_is_hostname(longest));
+	CHECK(identity_is_hostname("web-1.example.org"));
+	CHECK(!identity_is_hostname(""));
+	CHECK(!identity_is_hostname("-web"));
+	CHECK(!identity_is_hostname("a b"));
+	CHECK(!identity_is_hostname("a\nb"));
+	CHECK(identity_is_id(ID));
+	CHECK(!identity_is_id("0a1b2c3d111122223333444455556666"));
+	CHECK(!identity_is_id("0a1b2c3d-1111-2222-3333-44445555666g"));
+	CHECK(!identity_is_id(""));
+}
+
+TEST_MAIN({ "command line", test_cmdline }, { "ip=", test_ip_parameter },
+	  { "users and groups", test_users },
+	  { "users without databases", test_users_without_databases },
+	  { "identity", test_identity }, { "identity of a bare root", test_identity_of_bare_root },
+	  { "names and ids", test_identity_names });
