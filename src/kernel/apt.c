@@ -9,17 +9,22 @@
 #define APT_TIMEOUT_MS	  300000
 #define UNPACK_TIMEOUT_MS 60000
 
-/* apt.conf(5). The sandbox user is for root's shared cache; here everything belongs to whoever runs ember. */
+/* apt.conf(5). The sandbox user is for root's shared cache; here everything belongs to whoever runs ember. The host's
+ * hooks are for the host's lists: they may not be run by other users, and what they report is not about ours. */
 static int write_config(const char *work_dir, char **out_path, Error **err)
 {
 	static const char *const directories[] = { "state/lists/partial",
 						   "cache/archives/partial" };
 	auto_free char *path = path_join(work_dir, "apt.conf");
-	auto_free char *text = xasprintf("Dir::State \"%s/state\";\n"
+	auto_free char *text = xasprintf("#clear APT::Update::Pre-Invoke;\n"
+					 "#clear APT::Update::Post-Invoke;\n"
+					 "#clear APT::Update::Post-Invoke-Success;\n"
+					 "Dir::State \"%s/state\";\n"
 					 "Dir::State::status \"/var/lib/dpkg/status\";\n"
 					 "Dir::Cache \"%s/cache\";\n"
 					 "Dir::Log \"%s\";\n"
 					 "APT::Sandbox::User \"root\";\n"
+					 "APT::Update::Error-Mode \"any\";\n"
 					 "Acquire::Languages \"none\";\n"
 					 "Acquire::Retries \"3\";\n",
 					 work_dir, work_dir, work_dir);
@@ -36,13 +41,15 @@ static int write_config(const char *work_dir, char **out_path, Error **err)
 	return 0;
 }
 
+/* -c, not APT_CONFIG: a file named there is read before the host's, which would win. */
 static int run_apt(const char *work_dir, Command *cmd, Error **err)
 {
 	auto_free char *config = NULL;
 
 	if (write_config(work_dir, &config, err) < 0)
 		return -1;
-	command_add_env(cmd, "APT_CONFIG", config);
+	command_add(cmd, "-c");
+	command_add(cmd, config);
 	command_add_env(cmd, "LC_ALL", "C");
 	/* Its own temporary files survive an interruption: here they go with the rest. */
 	command_add_env(cmd, "TMPDIR", work_dir);
@@ -55,7 +62,6 @@ int apt_update(const char *work_dir, Error **err)
 {
 	auto_command Command cmd = { 0 };
 
-	/* One source that cannot be reached must not spoil the others: a package that is missing is said later. */
 	command_init(&cmd, "apt-get", "update", "-qq", NULL);
 	return run_apt(work_dir, &cmd, err);
 }

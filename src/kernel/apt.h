@@ -6,7 +6,7 @@
 
 #include "util/error.h"
 
-/* Fetch the index of packages. */
+/* Fetch the index of packages. A failure may be that of one source among many: what the others have is there. */
 int apt_update(const char *work_dir, Error **err);
 /* The first package that `package` (a meta package) depends on whose name begins with `prefix`. Owned. */
 int apt_dependency(const char *work_dir, const char *package, const char *prefix, char **out_name,

@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "kernel/decompress.h"
 #include "kernel/magic.h"
 #include "util/fs.h"
 #include "util/mem.h"
-#include "util/process.h"
 
 #define SETUP_SECTS	   0x1f1 /* u8; 0 means 4 */
 #define BOOT_FLAG	   0x1fe /* u16 0xaa55 */
@@ -19,7 +19,6 @@
 #define VERSION_OF_PAYLOAD 0x208
 #define SECTOR		   512
 #define SIZE_TRAILER	   4
-#define EXTRACT_TIMEOUT_MS 60000
 
 static const struct {
 	const char *magic;
@@ -86,19 +85,6 @@ static int write_payload(const char *path, const uint8_t *data, const BzPayload 
 	return 0;
 }
 
-static int decompress(const char *program, int in_fd, const char *vmlinux, Error **err)
-{
-	auto_command Command cmd = { 0 };
-	auto_fd out_fd = open(vmlinux, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	if (out_fd < 0)
-		return error_set_errno(err, errno, "make '%s'", vmlinux);
-	command_init(&cmd, program, "-d", "-c", NULL);
-	cmd.stdin_fd = in_fd;
-	cmd.stdout_fd = out_fd;
-	return command_run(&cmd, deadline_in_ms(EXTRACT_TIMEOUT_MS), err);
-}
-
 int bzimage_extract(const char *bzimage, const char *vmlinux, Error **err)
 {
 	auto_free char *data = NULL;
@@ -113,7 +99,7 @@ int bzimage_extract(const char *bzimage, const char *vmlinux, Error **err)
 	if (bzimage_parse((const uint8_t *)data, len, &payload, err) < 0)
 		return error_wrap(err, "read '%s'", bzimage);
 	if (write_payload(stream, (const uint8_t *)data, &payload, &fd, err) < 0 ||
-	    decompress(payload.program, fd, vmlinux, err) < 0 ||
+	    decompress_fd(payload.program, fd, vmlinux, err) < 0 ||
 	    kernel_format_of(vmlinux, &format, err) < 0)
 		return error_wrap(err, "take the kernel out of '%s'", bzimage);
 	if (format != KERNEL_ELF)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kernel/decompress.h"
 #include "kernel/modinfo.h"
 #include "util/fs.h"
 #include "util/mem.h"
@@ -35,6 +36,11 @@ static char *module_name(const char *file)
 	return name;
 }
 
+static bool is_module(const char *file)
+{
+	return str_ends_with(file, ".ko") || (decompress_program(file) && strstr(file, ".ko."));
+}
+
 static int collect(const char *dir, Modules *modules, int depth, Error **err)
 {
 	auto_strv Strv entries = { 0 };
@@ -50,11 +56,32 @@ static int collect(const char *dir, Modules *modules, int depth, Error **err)
 		if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX) {
 			if (collect(path, modules, depth + 1, err) < 0)
 				return -1;
-		} else if (S_ISREG(st.st_mode) && str_ends_with(path, ".ko")) {
+		} else if (S_ISREG(st.st_mode) && is_module(entries.items[i])) {
 			strv_push_take(&modules->names, module_name(entries.items[i]));
 			strv_push_take(&modules->paths, steal(&path));
 		}
 	}
+	return 0;
+}
+
+/* The module as the kernel loads it. Owned. */
+static int plain_module(const char *path, char **out_path, Error **err)
+{
+	const char *program = decompress_program(path);
+	auto_free char *plain = NULL;
+	auto_fd fd = -1;
+
+	if (!program) {
+		*out_path = xstrdup(path);
+		return 0;
+	}
+	plain = xstrndup(path, (size_t)(strrchr(path, '.') - path));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set_errno(err, errno, "open '%s'", path);
+	if (decompress_fd(program, fd, plain, err) < 0)
+		return error_wrap(err, "decompress '%s'", path);
+	*out_path = steal(&plain);
 	return 0;
 }
 
@@ -63,19 +90,23 @@ static int add_module(const Modules *modules, const char *wanted, int depth, Str
 {
 	auto_free char *name = module_name(wanted);
 	auto_free char *data = NULL;
+	auto_free char *path = NULL;
 	auto_strv Strv depends = { 0 };
-	const char *path = NULL;
+	const char *found = NULL;
 	size_t len;
 
-	for (size_t i = 0; i < modules->names.count && !path; i++)
+	for (size_t i = 0; i < modules->names.count && !found; i++)
 		if (!strcmp(modules->names.items[i], name))
-			path = modules->paths.items[i];
-	if (!path || strv_has(out_paths, path))
-		return 0; /* built in, or there already */
+			found = modules->paths.items[i];
+	if (!found)
+		return 0; /* built in */
+	for (size_t i = 0; i < out_paths->count; i++)
+		if (str_starts_with(found, out_paths->items[i]))
+			return 0; /* there already; `found` may have a suffix more */
 	if (depth == DEPTH_MAX)
 		return error_set(err, ERR_FAILED,
 				 "the kernel's modules need each other in a circle ('%s')", name);
-	if (fs_read(path, MODULE_MAX, &data, &len, err) < 0)
+	if (plain_module(found, &path, err) < 0 || fs_read(path, MODULE_MAX, &data, &len, err) < 0)
 		return -1;
 	if (modinfo_depends((const uint8_t *)data, len, &depends, err) < 0)
 		return error_wrap(err, "read module '%s'", path);

@@ -25,7 +25,8 @@ int cpio_finish(Cpio *cpio, Error **err);
 
 /*
  * The paths of the modules in load order, dependencies first. `wanted` are module names (virtio_blk; - and _ are the
- * same); one that `module_dir` (lib/modules/VERSION/kernel) does not have is taken to be built in.
+ * same); one that `module_dir` (lib/modules/VERSION/kernel) does not have is taken to be built in. A compressed module is
+ * decompressed beside itself: the directory must be ours.
  */
 int initramfs_order_modules(const char *module_dir, const char *const *wanted, size_t count,
 			    Strv *out_paths, Error **err);

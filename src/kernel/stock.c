@@ -7,6 +7,7 @@
 #include "kernel/apt.h"
 #include "kernel/bzimage.h"
 #include "kernel/initramfs.h"
+#include "util/cancel.h"
 #include "util/fs.h"
 #include "util/mem.h"
 
@@ -31,11 +32,29 @@ static void step(const StockRequest *request, const char *text)
 		request->step(request->arg, text);
 }
 
+/* Packages say /lib or, since Debian 13, /usr/lib for the same place. Owned. */
+static char *find_modules(const char *tree, const char *version)
+{
+	auto_free char *dir = xasprintf("%s/usr/lib/modules/%s/kernel", tree, version);
+
+	return fs_exists(dir) ? steal(&dir) : xasprintf("%s/lib/modules/%s/kernel", tree, version);
+}
+
+/* A cloud kernel has its virtio drivers as modules. None at all means that they are somewhere or something else than
+ * thought, and the guest would wait for its disk in vain. */
+static int check_modules(const Strv *paths, const char *module_dir, Error **err)
+{
+	if (paths->count)
+		return 0;
+	error_set(err, ERR_UNSUPPORTED, "no virtio modules in '%s'", module_dir);
+	return error_hint(err, "name a kernel of your own: --kernel PATH");
+}
+
 /* The files of the unpacked package -> vmlinux and initrd in the target directory. */
 static int assemble(const StockRequest *request, const char *tree, Kernel *kernel, Error **err)
 {
 	auto_free char *bzimage = xasprintf("%s/boot/vmlinuz-%s", tree, kernel->version);
-	auto_free char *module_dir = xasprintf("%s/lib/modules/%s/kernel", tree, kernel->version);
+	auto_free char *module_dir = find_modules(tree, kernel->version);
 	auto_strv Strv paths = { 0 };
 
 	kernel->path = path_join(request->target_dir, "vmlinux");
@@ -45,20 +64,36 @@ static int assemble(const StockRequest *request, const char *tree, Kernel *kerne
 					      : bzimage_extract(bzimage, kernel->path, err) < 0)
 		return -1;
 	if (initramfs_order_modules(module_dir, modules, ARRAY_SIZE(modules), &paths, err) < 0 ||
+	    check_modules(&paths, module_dir, err) < 0 ||
 	    initramfs_write(kernel->initrd, request->boot_program, &paths, err) < 0)
 		return error_wrap(err, "make the initramfs");
 	return 0;
 }
 
-static int fetch(const StockRequest *request, const char *tree, Kernel *kernel, Error **err)
+/* The package that has the kernel itself. A source that fails matters only when no other one has it. */
+static int find_package(const StockRequest *request, char **out_package, Error **err)
 {
 	const char *meta = meta_package(request->arch);
+	auto_error update_error = NULL;
+	int updated = apt_update(request->work_dir, &update_error);
+
+	if (cancel_check(err) < 0)
+		return -1;
+	if (updated == 0)
+		return apt_dependency(request->work_dir, meta, IMAGE_PREFIX, out_package, err);
+	if (apt_dependency(request->work_dir, meta, IMAGE_PREFIX, out_package, NULL) == 0)
+		return 0;
+	error_move(err, &update_error);
+	return -1;
+}
+
+static int fetch(const StockRequest *request, const char *tree, Kernel *kernel, Error **err)
+{
 	auto_free char *package = NULL;
 	struct stat st;
 
 	step(request, "fetch the package index");
-	if (apt_update(request->work_dir, err) < 0 ||
-	    apt_dependency(request->work_dir, meta, IMAGE_PREFIX, &package, err) < 0)
+	if (find_package(request, &package, err) < 0)
 		return -1;
 	step(request, "fetch the kernel");
 	if (apt_unpack(request->work_dir, package, tree, err) < 0)

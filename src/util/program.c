@@ -18,6 +18,11 @@ static const struct {
 	{ "mkfs.xfs", "xfsprogs" },
 	{ "dpkg-deb", "dpkg" },
 	{ "apt-get", "apt" },
+	{ "apt-cache", "apt" },
+	{ "lz4", "lz4" },
+	{ "zstd", "zstd" },
+	{ "xz", "xz-utils" },
+	{ "bzip2", "bzip2" },
 	{ "losetup", "mount" },
 };
 
