@@ -38,8 +38,7 @@ bool net_parse_boot_parameter(const char *cmdline, NetConfig *out_config)
 		return false;
 	for (int i = 0; i < FIELD_COUNT && rest; i++)
 		fields[i] = strsep(&rest, ":");
-	if (inet_pton(AF_INET, fields[FIELD_CLIENT], &config.address) != 1)
-		return false; /* ip=dhcp and the like */
+	(void)inet_pton(AF_INET, fields[FIELD_CLIENT], &config.address);
 	if (fields[FIELD_GATEWAY])
 		(void)inet_pton(AF_INET, fields[FIELD_GATEWAY], &config.gateway);
 	if (!fields[FIELD_NETMASK] ||
@@ -55,7 +54,7 @@ bool net_parse_boot_parameter(const char *cmdline, NetConfig *out_config)
 		if (fields[FIELD_DNS0 + i])
 			(void)inet_pton(AF_INET, fields[FIELD_DNS0 + i], &config.dns[i]);
 	*out_config = config;
-	return true;
+	return config.address.s_addr || config.hostname[0] != '\0';
 }
 
 static struct ifreq request_for(const char *device)
@@ -148,9 +147,12 @@ static void write_resolv_conf(const NetConfig *config)
 
 void net_configure(const NetConfig *config)
 {
-	auto_fd control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	auto_fd control = -1;
 
+	if (!config->address.s_addr)
+		return;
 	write_resolv_conf(config);
+	control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (control < 0 || !wait_for_interface(config->device))
 		complain("there is no network interface %s", config->device);
 	else if (configure_interface(control, config) < 0)

@@ -17,14 +17,15 @@ typedef struct NetConfig {
 	char device[16];
 } NetConfig;
 
-/* False when there is no ip= with a static address. */
+/* False when there is no ip= that gives an address or a host name (ip=::::NAME::off is the latter). */
 bool net_parse_boot_parameter(const char *cmdline, NetConfig *out_config);
 
 /* The loopback interface, always. */
 void net_loopback_up(void);
 
 /*
- * Bring the interface up with address and default route unless it has an address already, and write
- * /run/ember/resolv.conf. Waits a moment for an interface that is not there yet.
+ * Give the interface its address and default route, unless it has an address already, and write
+ * /run/ember/resolv.conf. Waits a moment for an interface that is not there yet. Without an address
+ * in `config` there is nothing to do.
  */
 void net_configure(const NetConfig *config);

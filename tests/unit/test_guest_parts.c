@@ -95,6 +95,10 @@ static void test_ip_parameter(void)
 	CHECK_STR(net.hostname, "");
 	CHECK_STR(net.device, "eth0");
 
+	CHECK(net_parse_boot_parameter("ip=::::web-2::off", &net));
+	check_address(net.address, "0.0.0.0");
+	CHECK_STR(net.hostname, "web-2");
+
 	CHECK(!net_parse_boot_parameter("ip=dhcp", &net));
 	CHECK(!net_parse_boot_parameter("ip=", &net));
 	CHECK(!net_parse_boot_parameter("ip=:::::eth0:dhcp", &net));
