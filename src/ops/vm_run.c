@@ -60,9 +60,6 @@ static int prepare(Context *ctx, Vm *vm, const Kernel *kernel, LaunchPlan *plan,
 		return -1;
 	if (network->attach(vm, &connection, err) < 0)
 		return error_wrap(err, "attach network");
-	vm_network_release(&vm->network);
-	vm->network = connection.record;
-	connection.record = (VmNetwork){ 0 };
 	LaunchRequest request = {
 		.vm = vm,
 		.kernel = kernel,
@@ -76,6 +73,9 @@ static int prepare(Context *ctx, Vm *vm, const Kernel *kernel, LaunchPlan *plan,
 
 	if (hypervisor->plan(&request, plan, err) < 0 || failpoint("vm.start.plan", err) < 0)
 		return -1;
+	vm_network_release(&vm->network);
+	vm->network = connection.record;
+	connection.record = (VmNetwork){ 0 };
 	return launch_plan_write(launch, plan, err);
 }
 
