@@ -159,7 +159,7 @@ void output_facts_take(Output *out, Fact *facts, size_t count)
 
 		if (!out->is_json)
 			(void)printf("%-*s  %s\n", width + 1, title,
-				     value ? str_make_printable(value) : "-");
+				     str_is_empty(value) ? "-" : str_make_printable(value));
 	}
 }
 
