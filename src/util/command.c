@@ -17,6 +17,8 @@
 #define OUTPUT_DEFAULT_MAX (4U << 20)
 /* How long a program may take to go away after SIGTERM before it is killed. */
 #define TERMINATE_GRACE_MS 2000
+/* How long the programs that it started may take to go after they were killed. */
+#define GROUP_GRACE_MS 200
 
 void command_init(Command *cmd, const char *program, ...)
 {
@@ -98,7 +100,9 @@ static int add_fd(posix_spawn_file_actions_t *actions, int fd, int target, int n
 	return posix_spawn_file_actions_adddup2(actions, fd, target);
 }
 
-static int spawn(const Command *cmd, int out_fd, int err_fd, pid_t *out_pid, Error **err)
+/* `own_group`: so that it can be ended together with the programs that it starts. */
+static int spawn(const Command *cmd, int out_fd, int err_fd, bool own_group, pid_t *out_pid,
+		 Error **err)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
@@ -117,6 +121,8 @@ static int spawn(const Command *cmd, int out_fd, int err_fd, pid_t *out_pid, Err
 	(void)posix_spawnattr_setsigmask(&attributes, &none);
 	if (cmd->new_session)
 		flags |= POSIX_SPAWN_SETSID;
+	else if (own_group)
+		flags |= POSIX_SPAWN_SETPGROUP; /* a new one, by the default of the attributes */
 	(void)posix_spawnattr_setflags(&attributes, flags);
 	(void)add_fd(&actions, cmd->stdin_fd, STDIN_FILENO, O_RDONLY);
 	(void)add_fd(&actions, out_fd, STDOUT_FILENO, O_WRONLY);
@@ -143,7 +149,7 @@ static int spawn(const Command *cmd, int out_fd, int err_fd, pid_t *out_pid, Err
 
 int command_spawn(Command *cmd, pid_t *out_pid, Error **err)
 {
-	return spawn(cmd, cmd->stdout_fd, cmd->stderr_fd, out_pid, err);
+	return spawn(cmd, cmd->stdout_fd, cmd->stderr_fd, false, out_pid, err);
 }
 
 /* What a running command is being watched with. */
@@ -207,13 +213,23 @@ static void read_some(Watch *w, int *fd, bool is_stderr)
 		strbuf_add(&w->cmd->output, data, (size_t)got);
 }
 
+/* End the program and what it started. Its own exit is not reaped yet, so the group is still ours. */
 static void terminate(const Watch *w)
 {
 	struct pollfd gone = { .fd = w->process_fd, .events = POLLIN };
 
-	(void)kill(w->pid, SIGTERM);
-	if (poll(&gone, 1, TERMINATE_GRACE_MS) <= 0)
-		(void)kill(w->pid, SIGKILL);
+	(void)kill(-w->pid, SIGTERM);
+	(void)poll(&gone, 1, TERMINATE_GRACE_MS);
+	(void)kill(-w->pid, SIGKILL);
+}
+
+/* A killed grandchild may be writing for a moment longer, where the caller is about to clean up. */
+static void wait_for_group(pid_t group)
+{
+	Deadline until = deadline_in_ms(GROUP_GRACE_MS);
+
+	while (kill(-group, 0) == 0 && !deadline_passed(until))
+		(void)usleep(1000);
 }
 
 /* Read until the program has ended and its pipes are drained. A grandchild that keeps the pipes
@@ -291,7 +307,7 @@ static int run_watched(Watch *w, Deadline until, int *out_status, Error **err)
 		      err) < 0 ||
 	    open_pipe(cmd->stderr_fd < 0, &w->err_fd, &err_write, err) < 0 ||
 	    spawn(cmd, cmd->stdout_fd >= 0 ? cmd->stdout_fd : out_write,
-		  cmd->stderr_fd >= 0 ? cmd->stderr_fd : err_write, &w->pid, err) < 0)
+		  cmd->stderr_fd >= 0 ? cmd->stderr_fd : err_write, true, &w->pid, err) < 0)
 		return -1;
 	close_fd(&out_write);
 	close_fd(&err_write);
@@ -300,8 +316,10 @@ static int run_watched(Watch *w, Deadline until, int *out_status, Error **err)
 	while (waitpid(w->pid, &raw, 0) < 0 && errno == EINTR)
 		continue;
 	*out_status = WIFEXITED(raw) ? WEXITSTATUS(raw) : 128 + WTERMSIG(raw);
-	if (result < 0)
+	if (result < 0) {
+		wait_for_group(w->pid);
 		error_detail(err, strbuf_str(&w->tail));
+	}
 	return result;
 }
 
