@@ -111,21 +111,31 @@ static int find_package(const char *dir, const char *package, char **out_path, E
 			 dir);
 }
 
-int apt_unpack(const char *work_dir, const char *package, const char *into, Error **err)
+static int fetch_and_unpack(const char *work_dir, const char *package, const char *download,
+			    const char *into, Error **err)
 {
-	auto_free char *download = path_join(work_dir, "download");
 	auto_free char *deb = NULL;
 	auto_command Command fetch = { 0 };
 	auto_command Command unpack = { 0 };
 
-	if (fs_remove_tree(download, err) < 0 || fs_mkdir(download, 0700, err) < 0)
-		return -1;
 	command_init(&fetch, "apt-get", "download", "-qq", package, NULL);
 	fetch.dir = download;
 	if (run_apt(work_dir, &fetch, err) < 0 || find_package(download, package, &deb, err) < 0)
 		return error_wrap(err, "fetch package '%s'", package);
 	command_init(&unpack, "dpkg-deb", "-x", deb, into, NULL);
 	if (command_run(&unpack, deadline_in_ms(UNPACK_TIMEOUT_MS), err) < 0)
-		return error_wrap(err, "unpack '%s'", deb);
-	return fs_remove_tree(download, err);
+		return error_wrap(err, "unpack package '%s'", package);
+	return 0;
+}
+
+int apt_unpack(const char *work_dir, const char *package, const char *into, Error **err)
+{
+	auto_free char *download = path_join(work_dir, "download");
+	int result;
+
+	if (fs_remove_tree(download, err) < 0 || fs_mkdir(download, 0700, err) < 0)
+		return -1;
+	result = fetch_and_unpack(work_dir, package, download, into, err);
+	(void)fs_remove_tree(download, NULL);
+	return result;
 }
