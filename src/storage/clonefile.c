@@ -22,6 +22,9 @@ int clonefile_prepare(const char *dir, Error **err)
 {
 	if (fs_mkdir_all(dir, 0700, err) < 0)
 		return -1;
+	/* The root of a filesystem of our own comes as mkfs made it. */
+	if (chmod(dir, 0700) < 0)
+		return error_set_errno(err, errno, "protect '%s'", dir);
 	if (os_prefer_small_copies(dir) < 0)
 		return error_set_errno(err, errno, "set the copy unit of '%s'", dir);
 	return 0;
