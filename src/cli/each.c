@@ -16,6 +16,13 @@ static void report(App *app, Error **problem, Error **first)
 	error_clear(problem);
 }
 
+/* Each answer carries the warnings of its own name. */
+static void append(App *app, json_t *answers, json_t *doc)
+{
+	output_add_warnings(&app->out, doc);
+	(void)json_array_append_new(answers, doc);
+}
+
 static int one_name(App *app, const char *name, EachFn fn, const void *arg, Error **err)
 {
 	json_t *doc = NULL;
@@ -44,7 +51,7 @@ int each_name(App *app, const char *const *names, size_t count, bool is_array, E
 		if (fn(app, names[i], arg, &doc, &problem) < 0)
 			report(app, &problem, &first);
 		else if (doc)
-			(void)json_array_append_new(answers, doc);
+			append(app, answers, doc);
 	}
 	output_json_take(&app->out, answers);
 	if (!first)

@@ -101,14 +101,17 @@ json_t *output_json_string(const char *text)
 	return json_string(printable);
 }
 
-static json_t *take_warnings(Output *out)
+void output_add_warnings(Output *out, json_t *doc)
 {
-	json_t *list = json_array();
+	json_t *list;
 
+	if (out->warnings.count == 0 || !json_is_object(doc))
+		return;
+	list = json_array();
 	for (size_t i = 0; i < out->warnings.count; i++)
 		(void)json_array_append_new(list, output_json_string(out->warnings.items[i]));
 	strv_release(&out->warnings);
-	return list;
+	json_put_take(doc, "warnings", list);
 }
 
 static void write_json(const json_t *doc, size_t flags)
@@ -122,8 +125,7 @@ void output_json_take(Output *out, json_t *doc)
 	size_t flags = isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
 
 	if (out->is_json) {
-		if (json_is_object(doc) && out->warnings.count)
-			json_put_take(doc, "warnings", take_warnings(out));
+		output_add_warnings(out, doc);
 		write_json(doc, flags);
 		(void)fputc('\n', stdout);
 		(void)fflush(stdout);
@@ -193,15 +195,19 @@ static void print_labeled(const char *label, const char *color, const char *text
 	(void)fprintf(stderr, "%s%s:%s %s\n", color, label, *color ? "\033[0m" : "", printable);
 }
 
-void output_warning(Output *out, const char *text)
+static void print_warning(Output *out, const char *text)
 {
-	if (out->is_json) {
-		strv_push(&out->warnings, text);
-		return;
-	}
 	progress_pause(out->progress);
 	print_labeled("warning", out->colors_stderr ? "\033[33m" : "", text);
 	progress_resume(out->progress);
+}
+
+void output_warning(Output *out, const char *text)
+{
+	if (out->is_json)
+		strv_push(&out->warnings, text);
+	else
+		print_warning(out, text);
 }
 
 /* Evidence (the tail of a program's stderr, or of a guest's console), line by line. */
@@ -281,8 +287,7 @@ void output_error(Output *out, const Error *err, int exit_status)
 		json_t *doc = json_object();
 
 		json_put_take(doc, "error", error_json(err, exit_status));
-		if (out->warnings.count)
-			json_put_take(doc, "warnings", take_warnings(out));
+		output_add_warnings(out, doc);
 		write_json(doc, JSON_COMPACT); /* one line, also on a terminal */
 		(void)fputc('\n', stdout);
 		json_decref(doc);
@@ -304,6 +309,9 @@ int output_finish(Output *out, int exit_status)
 	auto_error err = NULL;
 
 	progress_abandon(out->progress);
+	/* Streams have no result that could carry them. */
+	for (size_t i = 0; i < out->warnings.count; i++)
+		print_warning(out, out->warnings.items[i]);
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return exit_status;
 	/* Nobody wants to hear that `ember ... | head` has ended early; the status still tells. */

@@ -21,7 +21,7 @@ typedef struct Output {
 	bool is_quiet;
 	bool colors_stdout;
 	bool colors_stderr;
-	Strv warnings;	    /* JSON: not yet told */
+	Strv warnings;	    /* JSON: not yet told; what no result takes goes to stderr at the end */
 	Progress *progress; /* kept away while we print; NULL: none. Owned. */
 } Output;
 
@@ -54,6 +54,9 @@ typedef struct Fact {
 void output_facts_take(Output *out, Fact *facts, size_t count);
 
 void output_warning(Output *out, const char *text);
+
+/* Put the warnings since the last result into this one, an object. */
+void output_add_warnings(Output *out, json_t *doc);
 
 /* A list that is too long to be held: items are written as they come. JSON only. */
 void output_list_begin(Output *out);
