@@ -75,6 +75,19 @@ static char *find_mkfs(const Filesystem *fs)
 	return found ? found : program_find(elsewhere);
 }
 
+static int not_empty(const Backing *backing, const Superblock *found, Error **err)
+{
+	error_set(err, ERR_EXISTS, "'%s' is not empty: it has %s%s%s", backing->path, found->kind,
+		  *found->label ? " labelled " : "", found->label);
+	if (!backing->is_device)
+		return error_hint(err, "if it is not needed any more: rm '%s'", backing->path);
+	/* wipefs takes the marks away, and mkfs would be content with that; we want to see zeros. */
+	return error_hint(err,
+			  "if nothing on it is needed any more: wipefs -a '%s' && "
+			  "dd if=/dev/zero of='%s' bs=1M count=1",
+			  backing->path, backing->path);
+}
+
 /* Is the content of this kind and of this installation? 1 yes, 0 it is empty, -1 it is not ours. */
 static int recognise(const StorageSite *site, const Filesystem *fs, const Backing *backing,
 		     Error **err)
@@ -101,10 +114,7 @@ static int recognise(const StorageSite *site, const Filesystem *fs, const Backin
 			  backing->path, found.kind);
 		return error_hint(err, "take it over: ember init --storage %s", found.kind);
 	}
-	error_set(err, ERR_EXISTS, "'%s' is not empty: it has %s%s%s", backing->path, found.kind,
-		  *found.label ? " labelled " : "", found.label);
-	return error_hint(err, "if nothing on it is needed any more: wipefs -a '%s'",
-			  backing->path);
+	return not_empty(backing, &found, err);
 }
 
 static int run_mkfs(const StorageSite *site, const Filesystem *fs, const Backing *backing,
@@ -325,6 +335,30 @@ static int managed_open(const StorageSite *site, const Filesystem *fs, StoragePo
 	return clonefile_open(site->store_dir, in_file ? path : NULL, out_pool, err);
 }
 
+/* A device stays formatted, but a purge leaves nothing of ours on it. The caller holds the lock. */
+static int empty_device(const StorageSite *site, const Filesystem *fs, const Backing *backing,
+			Error **err)
+{
+	auto_strv Strv volumes = { 0 };
+	StoragePool *pool = NULL;
+	int ours = recognise(site, fs, backing, err);
+	int result = 0;
+	int mounted;
+
+	if (ours <= 0)
+		return ours;
+	mounted = is_mounted(site, fs, err);
+	if (mounted < 0 || (!mounted && mount_backing(site, fs, backing, err) < 0) ||
+	    clonefile_open(site->store_dir, /* host_file= */ NULL, &pool, err) < 0)
+		return -1;
+	if (clonefile_list(pool, &volumes, err) < 0)
+		result = -1;
+	for (size_t i = 0; i < volumes.count && result == 0; i++)
+		result = clonefile_destroy(pool, volumes.items[i], err);
+	clonefile_close(pool);
+	return result;
+}
+
 /* Devices detach themselves, but one that somebody attached by hand does so only when told. */
 static int detach_left_over(const Backing *backing, Error **err)
 {
@@ -334,20 +368,12 @@ static int detach_left_over(const Backing *backing, Error **err)
 	return found <= 0 ? found : loop_detach(device.path, err);
 }
 
-static int purge_backing(const StorageSite *site, const Filesystem *fs, const Backing *backing,
-			 Error **err)
+static int purge_file(const StorageSite *site, const Filesystem *fs, const Backing *backing,
+		      Error **err)
 {
-	int ours;
-
-	if (backing->is_device)
-		return 0;
-	ours = recognise(site, fs, backing, err);
-	if (ours < 0)
+	if (recognise(site, fs, backing, err) < 0)
 		return error_wrap(err, "delete the store");
-	if (failpoint("storage.purge", err) < 0 || fs_remove(backing->path, err) < 0)
-		return -1;
-	(void)rmdir(site->store_dir);
-	return 0;
+	return fs_remove(backing->path, err);
 }
 
 static int managed_deinit(const StorageSite *site, const Filesystem *fs, bool purge, Error **err)
@@ -363,14 +389,22 @@ static int managed_deinit(const StorageSite *site, const Filesystem *fs, bool pu
 	found = backing_open(site, &backing, err);
 	if (found < 0)
 		return -1;
-	if (mounted && (failpoint("storage.unmount", err) < 0 ||
-			mount_remove(site->store_dir, fs->magic, err) < 0))
+	if (purge && failpoint("storage.purge", err) < 0)
+		return -1;
+	if (purge && found && backing.is_device && empty_device(site, fs, &backing, err) < 0)
+		return -1;
+	if (failpoint("storage.unmount", err) < 0 ||
+	    mount_remove(site->store_dir, fs->magic, err) < 0)
 		return -1;
 	if (found && geteuid() == 0 && detach_left_over(&backing, err) < 0)
 		return -1;
-	if (purge && backing_remove_temporary(site, err) < 0)
+	if (!purge)
+		return 0;
+	if (backing_remove_temporary(site, err) < 0 ||
+	    (found && !backing.is_device && purge_file(site, fs, &backing, err) < 0))
 		return -1;
-	return found && purge ? purge_backing(site, fs, &backing, err) : 0;
+	(void)rmdir(site->store_dir);
+	return 0;
 }
 
 static int managed_check(const StorageSite *site, const Filesystem *fs, char **out_reason,
@@ -396,15 +430,18 @@ static int managed_check(const StorageSite *site, const Filesystem *fs, char **o
 	return 0;
 }
 
-/* Does a file that is there already speak against this filesystem? Owned text, or NULL. */
+/* Does what is there already speak against this filesystem? Owned text, or NULL. */
 static char *find_obstacle(const StorageSite *site, const Filesystem *fs)
 {
 	auto_backing Backing backing = BACKING_NONE;
 	auto_error err = NULL;
+	const char *hint;
 
-	if (backing_open(site, &backing, &err) <= 0 || recognise(site, fs, &backing, &err) >= 0)
-		return err ? xstrdup(error_text(err)) : NULL;
-	return xstrdup(error_text(err));
+	if (backing_open(site, &backing, &err) >= 0 &&
+	    (backing.fd < 0 || recognise(site, fs, &backing, &err) >= 0))
+		return NULL;
+	hint = error_hint_text(err);
+	return hint ? xasprintf("%s (%s)", error_text(err), hint) : xstrdup(error_text(err));
 }
 
 static int managed_probe(const StorageSite *site, const Filesystem *fs, char **out_reason,
@@ -431,7 +468,7 @@ static int managed_probe(const StorageSite *site, const Filesystem *fs, char **o
 		*out_reason = obstacle;
 		return 0;
 	}
-	*out_reason = xasprintf("a %s filesystem of ember's own in '%s'", fs->name, path);
+	*out_reason = xasprintf("a filesystem of ember's own (%s) in '%s'", fs->name, path);
 	return 1;
 }
 

@@ -7,8 +7,8 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-/* Partition tables, RAID and ZFS keep their marks within this much of either end. */
-#define END_BYTES (1U << 20)
+/* Filesystems, partition tables and volume managers have something within this much. */
+#define HEAD_BYTES (1U << 20)
 
 #define BTRFS_LABEL_AT (65536 + 0x12b)
 #define XFS_LABEL_AT   108
@@ -55,17 +55,17 @@ static bool is_zero(const uint8_t *data, size_t len)
 	return len == 0 || (data[0] == 0 && memcmp(data, data + 1, len - 1) == 0);
 }
 
-static int read_at(int fd, uint64_t at, uint8_t *data, size_t len, Error **err)
+static int read_head(int fd, uint8_t *data, size_t len, Error **err)
 {
 	for (size_t done = 0; done < len;) {
-		ssize_t got = pread(fd, data + done, len - done, (off_t)(at + done));
+		ssize_t got = pread(fd, data + done, len - done, (off_t)done);
 
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
 			return error_set_errno(err, errno, "read");
 		if (got == 0)
-			return error_set(err, ERR_FAILED, "shorter than expected");
+			return error_set(err, ERR_FAILED, "it is shorter than expected");
 		done += (size_t)got;
 	}
 	return 0;
@@ -73,21 +73,15 @@ static int read_at(int fd, uint64_t at, uint8_t *data, size_t len, Error **err)
 
 int superblock_read(int fd, uint64_t size_bytes, Superblock *out, Error **err)
 {
-	auto_free uint8_t *data = xmalloc(END_BYTES);
-	size_t len = size_bytes < END_BYTES ? (size_t)size_bytes : END_BYTES;
+	auto_free uint8_t *data = xmalloc(HEAD_BYTES);
+	size_t len = size_bytes < HEAD_BYTES ? (size_t)size_bytes : HEAD_BYTES;
 	Superblock found;
 
-	if (read_at(fd, 0, data, len, err) < 0)
+	if (read_head(fd, data, len, err) < 0)
 		return -1;
 	superblock_parse(data, len, &found);
 	if (!found.kind && !is_zero(data, len))
 		found.kind = "unknown data";
-	if (!found.kind && size_bytes > len) {
-		if (read_at(fd, size_bytes - len, data, len, err) < 0)
-			return -1;
-		if (!is_zero(data, len))
-			found.kind = "unknown data";
-	}
 	*out = found;
 	return 0;
 }

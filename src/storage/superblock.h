@@ -4,7 +4,8 @@
  * The label of a store's filesystem names the installation it belongs to. Formats: btrfs
  * (Documentation/dev/On-disk-format: superblock at 64 KiB), XFS (XFS Algorithms & Data Structures:
  * superblock at 0); the others are known by the magic numbers that blkid(8) goes by, only to say a
- * name in an error. What is not all zeros at both ends is never formatted.
+ * name in an error. What does not begin with zeros is never formatted; what only the end of a device
+ * tells (RAID, a backup partition table) mkfs finds itself, and refuses.
  */
 #pragma once
 
@@ -23,5 +24,5 @@ typedef struct Superblock {
 
 /* `head` is the first `len` bytes. `kind` stays NULL when nothing is recognised. */
 void superblock_parse(const uint8_t *head, size_t len, Superblock *out);
-/* The same for an open file or device, which also looks for data at both ends. */
+/* The same for an open file or device, where anything but zeros is "unknown data" at least. */
 int superblock_read(int fd, uint64_t size_bytes, Superblock *out, Error **err);

@@ -636,6 +636,56 @@ static void test_foreign(void)
 	host->storage->close(open_pool());
 }
 
+/* A device is formatted in place and never wiped; a purge takes our volumes off it. */
+static void test_device(void)
+{
+	auto_error err = NULL;
+	auto_free char *file = path_join(root, "device.img");
+	auto_free char *reason = NULL;
+	auto_strv Strv volumes = { 0 };
+	auto_loop_device LoopDevice device = { 0 };
+	auto_fd fd = -1;
+	StorageSite there = site;
+	StoragePool *pool = NULL;
+	bool adopted = true;
+
+	require_managed();
+	CHECK_OK(host->storage->deinit(&site, false, &err), err);
+	fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	CHECK_INT(ftruncate(fd, STORE_BYTES), 0);
+	close_fd(&fd);
+	CHECK_OK(loop_attach(file, &device, &fd, &err), err);
+	there.path = device.path;
+	CHECK_INT(run("mke2fs", "-q", device.path, NULL), 0);
+	CHECK_INT(host->storage->probe(&there, &reason, &err), 0);
+	CHECK_CONTAINS(reason, "ext4");
+	CHECK_CONTAINS(reason, "wipefs");
+	CHECK_FAILS(host->storage->init(&there, &adopted, &err), err, ERR_EXISTS);
+	/* What the hint says to type. */
+	CHECK_INT(run("wipefs", "-a", device.path, NULL), 0);
+	CHECK_FAILS(host->storage->init(&there, &adopted, &err), err, ERR_EXISTS);
+	{
+		auto_free char *zeros = xcalloc(1, MIB);
+
+		CHECK_INT(pwrite(fd, zeros, MIB, 0), MIB);
+	}
+	CHECK_OK(host->storage->init(&there, &adopted, &err), err);
+	CHECK(!adopted);
+	CHECK_OK(host->storage->open(&there, &pool, &err), err);
+	import_image(pool);
+	host->storage->close(pool);
+	CHECK_OK(host->storage->deinit(&there, false, &err), err);
+	CHECK_OK(host->storage->init(&there, &adopted, &err), err);
+	CHECK(adopted);
+	CHECK_OK(host->storage->deinit(&there, true, &err), err);
+	CHECK_OK(host->storage->open(&there, &pool, &err), err);
+	CHECK_OK(host->storage->list(pool, &volumes, &err), err);
+	CHECK_INT(volumes.count, 0);
+	host->storage->close(pool);
+	CHECK_OK(host->storage->deinit(&there, true, &err), err);
+	host->storage->close(open_pool());
+}
+
 static void init_in_child(void)
 {
 	bool adopted;
@@ -691,6 +741,7 @@ static const Test contract[] = {
 	{ "a store in use stays", test_in_use },
 	{ "a clone survives a power cut", test_power_cut },
 	{ "what is not ours is never formatted", test_foreign },
+	{ "a device", test_device },
 	{ "init killed at each step", test_init_killed },
 };
 
