@@ -121,7 +121,8 @@ static int run(const Invocation *invocation, bool is_understood, bool is_json, E
 						.is_verbose = globals->verbose,
 						.no_color = globals->no_color });
 	if (!is_understood || dispatch(&app, invocation, err) < 0) {
-		app.exit_status = exit_status_of(*err, invocation->cmd);
+		if (!app.exit_status)
+			app.exit_status = exit_status_of(*err, invocation->cmd);
 		output_error(&app.out, *err, app.exit_status);
 	}
 	context_release(&app.ctx);

@@ -20,7 +20,8 @@ typedef struct App {
 	Output out;
 	Context ctx;	 /* open when the command has CMD_STATE */
 	int exit_status; /* of a command that succeeded: a guest's status, or of failures that were
-			  * reported one by one */
+			  * reported one by one. Of one that failed: its status, when that is not the
+			  * error's own (a guest's command that could not be started). */
 } App;
 
 /* The words and options of a command line; all borrowed from it. */

@@ -45,6 +45,15 @@ int ops_guest_wait_ready(Context *ctx, const Vm *vm, int64_t timeout_ms, Error *
 	return wait_ready(ctx, client, vm->name, timeout_ms, err);
 }
 
+/* The guest's words for it, and a hint. */
+static int not_started(const char *name, const ExecResult *result, Error **err)
+{
+	error_set(err, result->error == WIRE_ERR_NOT_FOUND ? ERR_NOT_FOUND : ERR_FAILED, "%s",
+		  result->message ? result->message : "the guest did not say why");
+	error_hint(err, "look around in it: ember exec %s -- ls -l /", name);
+	return error_wrap(err, "vm '%s'", name);
+}
+
 int ops_guest_exec(Context *ctx, const char *name, const ExecOptions *options, int *out_status,
 		   Error **err)
 {
@@ -71,9 +80,6 @@ int ops_guest_exec(Context *ctx, const char *name, const ExecOptions *options, i
 
 	if (client_exec(client, &request, &result, err) < 0)
 		return error_wrap(err, "run '%s' in vm '%s'", options->argv->items[0], name);
-	if (result.end == EXEC_NOT_STARTED)
-		report_warning(ctx, "vm '%s': %s", name,
-			       result.message ? result.message : "the command did not start");
 	*out_status = exec_result_status(&result);
-	return 0;
+	return result.end == EXEC_NOT_STARTED ? not_started(name, &result, err) : 0;
 }

@@ -17,9 +17,9 @@ typedef struct ExecOptions {
 	int64_t wait_ms; /* for the agent */
 } ExecOptions;
 
-/* Run it with our stdin, stdout and stderr. *out_status is what the command exited with: 0-255,
- * 128+n for a signal, 126 not executable (or unknown user, missing workdir), 127 not found. -1 when
- * ember itself failed. */
+/* Run it with our stdin, stdout and stderr. *out_status is what the command exited with: 0-255, 128+n for a signal. -1 with
+ * *out_status set when the guest could not start it: 127 not found, 126 not executable (or unknown user, missing
+ * workdir). -1 with *out_status as it was when ember itself failed. */
 int ops_guest_exec(Context *ctx, const char *name, const ExecOptions *options, int *out_status,
 		   Error **err);
 
