@@ -78,7 +78,7 @@ typedef struct ExecRequest {
 	const char *cwd;  /* NULL: the user's home */
 	const char *user; /* NULL: root */
 	int stdin_fd;	  /* -1: the command reads end-of-file */
-	int stdout_fd;
+	int stdout_fd;	  /* -1, here too: dropped */
 	int stderr_fd;
 } ExecRequest;
 

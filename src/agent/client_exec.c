@@ -21,7 +21,7 @@
 typedef struct Sink {
 	int fd;
 	size_t chunk;	/* what a write may have without blocking */
-	bool is_broken; /* its reader has gone: the rest is dropped */
+	bool is_broken; /* nobody reads it: what comes is dropped */
 	size_t begin, end;
 	uint8_t bytes[WIRE_WINDOW];
 } Sink;
@@ -34,6 +34,7 @@ typedef struct Pump {
 	size_t recv_credit;   /* what the guest may send */
 	size_t uncredited;    /* written, and not told yet */
 	bool is_closed;
+	bool is_unwanted; /* the reader of stdout has gone */
 	Outcome outcome;
 	Sink out, err;
 } Pump;
@@ -78,6 +79,7 @@ static void sink_break(Pump *pump, Sink *sink)
 	pump->uncredited += sink_pending(sink);
 	sink->begin = sink->end = 0;
 	sink->is_broken = true;
+	pump->is_unwanted |= sink == &pump->out;
 }
 
 /* There is room: the guest's credit was checked before. */
@@ -232,7 +234,7 @@ static int open_request(Pump *pump, const ExecRequest *request, Error **err)
 /* Until the command has ended and its output is written, or nobody wants its output. */
 static int run(Pump *pump, Error **err)
 {
-	while (!pump->out.is_broken &&
+	while (!pump->is_unwanted &&
 	       (!pump->is_closed || sink_pending(&pump->out) || sink_pending(&pump->err))) {
 		if (run_once(pump, err) < 0) {
 			conn_abort(pump->client, pump->stream);
@@ -256,7 +258,7 @@ static int read_result(Pump *pump, ExecResult *out_result, Error **err)
 {
 	Outcome *outcome = &pump->outcome;
 
-	if (!pump->is_closed) {
+	if (pump->is_unwanted) {
 		*out_result = (ExecResult){ .end = EXEC_SIGNALED, .status = SIGPIPE };
 	} else if (outcome->has_error && is_about_command(outcome->error)) {
 		*out_result = (ExecResult){
@@ -286,7 +288,7 @@ int client_exec(Client *client, const ExecRequest *request, ExecResult *out_resu
 	pump->stdin_fd = request->stdin_fd;
 	pump->send_credit = pump->recv_credit = WIRE_WINDOW;
 	pump->uncredited = 0;
-	pump->is_closed = false;
+	pump->is_closed = pump->is_unwanted = false;
 	pump->outcome = (Outcome){ 0 };
 	sink_init(&pump->out, request->stdout_fd);
 	sink_init(&pump->err, request->stderr_fd);

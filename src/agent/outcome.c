@@ -130,7 +130,11 @@ int conn_check(const Outcome *outcome, Error **err)
 	if (!outcome->has_error)
 		return 0;
 	if (outcome->message)
-		return error_set(err, code_of(outcome->error), "%s", outcome->message);
-	return error_set(err, code_of(outcome->error), "the guest's agent answered '%s'",
-			 wire_error_name(outcome->error));
+		error_set(err, code_of(outcome->error), "%s", outcome->message);
+	else
+		error_set(err, code_of(outcome->error), "the guest's agent answered '%s'",
+			  wire_error_name(outcome->error));
+	if (outcome->error == WIRE_ERR_STATE)
+		error_hint(err, "see what the VM is doing: ember vm list, ember vm logs");
+	return -1;
 }

@@ -88,39 +88,20 @@ static void become_ready(Keeper *keeper)
 	close_fd(&keeper->ready_fd);
 }
 
-static void fail_before_ready(Keeper *keeper)
-{
-	const Machine *machine = &keeper->machine;
-	Error *err = NULL;
-
-	if (machine->driver_failure && machine->state != MACHINE_GONE)
-		error_set(&err, ERR_FAILED, "%s", machine->driver_failure);
-	else if (keeper->adopt)
-		error_set(&err, ERR_NOT_FOUND, "the hypervisor has just ended");
-	else if (machine->exit_status > 128)
-		error_set(&err, ERR_FAILED, "the hypervisor was killed by signal %d",
-			  machine->exit_status - 128);
-	else
-		error_set(&err, ERR_FAILED, "the hypervisor ended with status %d",
-			  machine->exit_status);
-	fail(keeper, err);
-}
-
 static void on_machine_changed(void *arg)
 {
 	Keeper *keeper = arg;
 	const Machine *machine = &keeper->machine;
 	bool is_gone = machine->state == MACHINE_GONE;
 
-	if (keeper->ready_fd >= 0 && (is_gone || machine->driver_failure))
-		fail_before_ready(keeper);
-	else if (keeper->ready_fd >= 0 && machine->state != MACHINE_STARTING)
-		become_ready(keeper);
 	/* Those who wait for the end are answered when its traces are gone. */
-	if (is_gone)
+	if (is_gone || (keeper->ready_fd >= 0 && machine->driver_failure)) {
 		keeper->loop.is_over = true;
-	else
-		control_changed(&keeper->control);
+		return;
+	}
+	if (keeper->ready_fd >= 0 && machine->state != MACHINE_STARTING)
+		become_ready(keeper);
+	control_changed(&keeper->control);
 }
 
 static void on_machine_refused(void *arg, DriverRequest request, const char *why)
@@ -201,7 +182,7 @@ static int open_parts(Keeper *keeper, Error **err)
 	    machine_open(&keeper->machine, loop, plan, keeper->adopt, &machine_owner, keeper, err) <
 		    0 ||
 	    ready_say_hypervisor(keeper->ready_fd, &keeper->machine.child.id, err) < 0 ||
-	    failpoint("keeper.agent", err) < 0 ||
+	    machine_connect(&keeper->machine, err) < 0 || failpoint("keeper.agent", err) < 0 ||
 	    channel_open(&keeper->channel, loop, plan->agent_socket, keeper->adopt != NULL,
 			 &channel_owner, keeper, err) < 0)
 		return -1;
@@ -228,6 +209,25 @@ static int start(Keeper *keeper, Error **err)
 	return loop_run(&keeper->loop, err);
 }
 
+/* It ended, or closed its monitor, before it was ready; by now it is reaped. */
+static void explain_end(Keeper *keeper)
+{
+	const Machine *machine = &keeper->machine;
+	Error **err = &keeper->failure;
+	bool is_alive = machine->state != MACHINE_GONE; /* an adopted one */
+
+	if (machine->driver_failure && (is_alive || machine->rung == STOP_KILL))
+		error_set(err, ERR_FAILED, "%s", machine->driver_failure);
+	else if (keeper->adopt)
+		error_set(err, ERR_NOT_FOUND, "the hypervisor has just ended");
+	else if (machine->exit_status > 128)
+		error_set(err, ERR_FAILED, "the hypervisor was killed by signal %d",
+			  machine->exit_status - 128);
+	else
+		error_set(err, ERR_FAILED, "the hypervisor ended at once, with status %d",
+			  machine->exit_status);
+}
+
 /* What the hypervisor said last explains most failures. */
 static void add_log_tail(const LaunchPlan *plan, Error **err)
 {
@@ -239,14 +239,16 @@ static void add_log_tail(const LaunchPlan *plan, Error **err)
 		(void)error_detail(err, len > LOG_TAIL_BYTES ? text + len - LOG_TAIL_BYTES : text);
 }
 
-/* The loop is over, or never began. */
-static void finish(Keeper *keeper)
+/* The loop is over, or never began. The process's exit status. */
+static int finish(Keeper *keeper)
 {
 	Machine *machine = &keeper->machine;
 	bool is_answered = keeper->ready_fd < 0;
 
 	if (!is_answered)
 		machine_destroy(machine);
+	if (!is_answered && !keeper->failure)
+		explain_end(keeper);
 	control_stop_listening(&keeper->control);
 	if (machine->state == MACHINE_GONE)
 		ending_write(keeper->plan, &machine->child.id, machine_exit_reason(machine),
@@ -255,20 +257,22 @@ static void finish(Keeper *keeper)
 		claim_drop(keeper->plan, &keeper->claim_fd);
 	control_changed(&keeper->control);
 	control_close(&keeper->control, deadline_in_ms(FAREWELL_MS));
-	if (is_answered)
-		return;
-	if (!keeper->adopt)
+	if (!is_answered && !keeper->adopt)
 		add_log_tail(keeper->plan, &keeper->failure);
-	ready_say_error(keeper->ready_fd, keeper->failure);
-	log_error(&keeper->failure, "the start failed");
+	if (!is_answered)
+		ready_say_error(keeper->ready_fd, keeper->failure);
 	close_fd(&keeper->ready_fd);
+	if (!keeper->failure)
+		return EXIT_SUCCESS;
+	log_error(&keeper->failure, is_answered ? "the keeper fails" : "the start failed");
+	return EXIT_FAILURE;
 }
 
 int keeper_run(const LaunchPlan *plan, const ProcId *adopt, int ready_fd)
 {
 	auto_free Keeper *keeper = xcalloc(1, sizeof(*keeper)); /* its buffers stay untouched */
 	Error *err = NULL;
-	bool is_failed;
+	int status;
 
 	keeper->plan = plan;
 	keeper->adopt = adopt;
@@ -284,11 +288,10 @@ int keeper_run(const LaunchPlan *plan, const ProcId *adopt, int ready_fd)
 	keeper->machine.child.fd = -1;
 	if (start(keeper, &err) < 0)
 		fail(keeper, err);
-	is_failed = keeper->failure != NULL;
-	finish(keeper);
+	status = finish(keeper);
 	channel_close(&keeper->channel);
 	machine_release(&keeper->machine);
 	loop_release(&keeper->loop);
 	close_fd(&keeper->claim_fd);
-	return is_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }

@@ -11,7 +11,8 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-#define QUIT_PATIENCE_MS 2000
+#define QUIT_PATIENCE_MS  2000
+#define DYING_PATIENCE_MS 300
 
 static void climb(Machine *machine, StopRung rung);
 
@@ -126,21 +127,31 @@ int machine_open(Machine *machine, Loop *loop, const LaunchPlan *plan, const Pro
 		.arg = machine,
 	};
 	loop_add(loop, &machine->child_source);
+	return 0;
+}
+
+int machine_connect(Machine *machine, Error **err)
+{
 	if (failpoint("keeper.monitor", err) < 0)
 		return -1;
-	machine->driver_state =
-		machine->driver->open(loop, plan->control_socket, &driver_owner, machine, err);
+	machine->driver_state = machine->driver->open(machine->loop, machine->plan->control_socket,
+						      &driver_owner, machine, err);
 	return machine->driver_state ? 0 : -1;
 }
 
 void machine_destroy(Machine *machine)
 {
+	struct pollfd gone = { .fd = machine->child.fd, .events = POLLIN };
+
 	if (machine->child.fd < 0 || !machine->child.is_ours)
 		return;
-	child_signal(&machine->child, SIGKILL);
+	/* One that closed its monitor is dying of its own reason, which is better than ours. */
+	if (!machine->driver_failure || poll(&gone, 1, DYING_PATIENCE_MS) <= 0) {
+		child_signal(&machine->child, SIGKILL);
+		machine->rung = STOP_KILL;
+	}
 	loop_remove(machine->loop, &machine->child_source);
 	machine->exit_status = child_reap(&machine->child);
-	machine->rung = STOP_KILL;
 	machine->state = MACHINE_GONE;
 }
 

@@ -57,11 +57,13 @@ typedef struct Machine {
 	int exit_status; /* MACHINE_GONE: as in ExitReport */
 } Machine;
 
-/* Start the plan's hypervisor, or watch `adopt` when it is not NULL, and connect to it. On failure
- * machine_destroy() still has to be called. */
+/* Start the plan's hypervisor, or watch `adopt` when it is not NULL. */
 int machine_open(Machine *machine, Loop *loop, const LaunchPlan *plan, const ProcId *adopt,
 		 const MachineOwner *owner, void *arg, Error **err);
-/* Kill what we started and wait for its end. Adopted, or gone: nothing. For a failed start. */
+/* Connect to it. What comes of that is told. */
+int machine_connect(Machine *machine, Error **err);
+/* The start has failed: kill what we started, unless it is about to end by itself, and wait for its
+ * end. Adopted, or gone: nothing. */
 void machine_destroy(Machine *machine);
 void machine_release(Machine *machine);
 
