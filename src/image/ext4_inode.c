@@ -237,8 +237,7 @@ static int encode_inode(Ext4 *ext4, const Inode *inode, const ExtentBlocks *bloc
 
 int ext4_write_inodes(Ext4 *ext4, Error **err)
 {
-	const ExtentBlocks *next = ext4->extent_blocks;
-	const ExtentBlocks *end = next + ext4->extent_blocks_count;
+	size_t next = 0; /* of the extent trees, which come in the order of inodes */
 
 	for (uint32_t number = EXT2_ROOT_INO; number < ext4->inode_count; number++) {
 		unsigned char raw[EXT4_INODE_BYTES] __attribute__((aligned(8))) = { 0 };
@@ -251,8 +250,8 @@ int ext4_write_inodes(Ext4 *ext4, Error **err)
 
 		if (!ext4->inodes[number])
 			continue;
-		if (next < end && next->inode == number)
-			blocks = next++;
+		if (next < ext4->extent_blocks_count && ext4->extent_blocks[next].inode == number)
+			blocks = &ext4->extent_blocks[next++];
 		if (encode_inode(ext4, ext4->inodes[number], blocks, out, err) < 0)
 			return -1;
 		code = ext2fs_inode_csum_set(ext4->fs, number, out);
