@@ -54,15 +54,35 @@ void inode_add_extent(Inode *inode, uint32_t logical, uint64_t physical, uint32_
 	inode->extent_count++;
 }
 
+static Xattr *find_xattr(const Inode *inode, const char *name)
+{
+	for (size_t i = 0; inode->xattrs && i < inode->xattrs->count; i++)
+		if (!strcmp(inode->xattrs->items[i].name, name))
+			return &inode->xattrs->items[i];
+	return NULL;
+}
+
+bool inode_has_xattr(const Inode *inode, const char *name)
+{
+	return find_xattr(inode, name) != NULL;
+}
+
+size_t inode_xattr_bytes(const Inode *inode)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; inode->xattrs && i < inode->xattrs->count; i++)
+		bytes += strlen(inode->xattrs->items[i].name) + inode->xattrs->items[i].size;
+	return bytes;
+}
+
 void inode_set_xattr(Inode *inode, const char *name, const void *value, size_t size)
 {
 	XattrList *list = inode->xattrs ? inode->xattrs : xcalloc(1, sizeof(*list));
-	Xattr *item = NULL;
+	Xattr *item;
 
 	inode->xattrs = list;
-	for (size_t i = 0; i < list->count && !item; i++)
-		if (!strcmp(list->items[i].name, name))
-			item = &list->items[i];
+	item = find_xattr(inode, name);
 	if (item) {
 		free(item->value);
 	} else {

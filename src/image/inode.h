@@ -69,6 +69,10 @@ void inode_add_extent(Inode *inode, uint32_t logical, uint64_t physical, uint32_
 /* Set one extended attribute, replacing a former value of that name. */
 void inode_set_xattr(Inode *inode, const char *name, const void *value, size_t size);
 
+bool inode_has_xattr(const Inode *inode, const char *name);
+/* Names and values together. */
+size_t inode_xattr_bytes(const Inode *inode);
+
 /* Take over owner, mode, time and attributes of `from`, whose xattrs are consumed. Both are directories. */
 void inode_adopt_attributes(Inode *inode, Inode *from);
 

@@ -24,6 +24,7 @@ typedef struct Reader {
 	struct archive *archive;
 	Blob *blob;
 	TarCheck check;
+	uint64_t members; /* that libarchive has shown */
 	bool ended;
 	Error *error; /* of a callback; libarchive only knows that there was one */
 } Reader;
@@ -102,29 +103,45 @@ static void warn_dropped(LayerContext *context, struct archive_entry *entry, con
 		context->on_warning(message);
 }
 
-static int read_xattrs(LayerContext *context, struct archive_entry *entry, Inode *inode,
-		       Error **err)
+static int read_xattr(LayerContext *context, struct archive_entry *entry, Inode *inode,
+		      const Xattr *item, Error **err)
 {
+	XattrVerdict verdict;
+
+	context->xattr_bytes += item->size + strlen(item->name);
+	if (context->xattr_bytes > LAYERS_MAX_XATTR_BYTES)
+		return error_set(err, ERR_UNSUPPORTED, "extended attributes exceed 64 MiB in all");
+	if (xattr_accept(inode, item->name, item->value, item->size, &verdict, err) < 0)
+		return -1;
+	if (verdict == XATTR_DROPPED)
+		warn_dropped(context, entry, item->name);
+	return 0;
+}
+
+/* libarchive lists the records of a header backwards, and of equal names the last one wins. */
+static int read_xattrs(Reader *reader, struct archive_entry *entry, const TarOverride *override,
+		       Inode *inode, Error **err)
+{
+	const XattrList *list = override->has_xattrs ? override->attributes->xattrs : NULL;
+	Xattr item;
 	const char *name;
 	const void *value;
-	size_t size;
-	uint64_t total = 0;
 
-	(void)archive_entry_xattr_reset(entry);
-	while (archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
-		XattrVerdict verdict;
-
-		total += size + strlen(name);
-		context->xattr_bytes += size + strlen(name);
-		if (total > XATTR_MAX_BYTES || context->xattr_bytes > LAYERS_MAX_XATTR_BYTES)
-			return error_set(err, ERR_UNSUPPORTED, "extended attributes exceed %s",
-					 total > XATTR_MAX_BYTES ? "64 KiB for one file"
-								 : "64 MiB in all");
-		if (xattr_accept(inode, name, value, size, &verdict, err) < 0)
+	for (size_t i = 0; list && i < list->count; i++)
+		if (read_xattr(reader->context, entry, inode, &list->items[i], err) < 0)
 			return -1;
-		if (verdict == XATTR_DROPPED)
-			warn_dropped(context, entry, name);
+	(void)archive_entry_xattr_reset(entry);
+	while (archive_entry_xattr_next(entry, &name, &value, &item.size) == ARCHIVE_OK) {
+		/* Borrowed for this call: nothing changes them. */
+		item.name = (char *)(uintptr_t)name;
+		item.value = (void *)(uintptr_t)value;
+		if (!inode_has_xattr(inode, name) &&
+		    read_xattr(reader->context, entry, inode, &item, err) < 0)
+			return -1;
 	}
+	if (inode_xattr_bytes(inode) > XATTR_MAX_BYTES)
+		return error_set(err, ERR_UNSUPPORTED,
+				 "extended attributes exceed 64 KiB for one file");
 	return 0;
 }
 
@@ -155,12 +172,14 @@ static int read_target(struct archive_entry *entry, Inode *inode, Error **err)
 	return 0;
 }
 
-static int read_attributes(LayerContext *context, struct archive_entry *entry, Inode *inode,
-			   Error **err)
+static int read_attributes(Reader *reader, struct archive_entry *entry, Inode *inode, Error **err)
 {
 	int64_t uid = archive_entry_uid(entry);
 	int64_t gid = archive_entry_gid(entry);
-	int64_t mtime = archive_entry_mtime(entry);
+	auto_override TarOverride override =
+		tarcheck_take_override(&reader->check, reader->members);
+	int64_t mtime = override.has_mtime ? override.attributes->mtime
+					   : archive_entry_mtime(entry);
 
 	if (uid < 0 || uid > MAX_ID || gid < 0 || gid > MAX_ID)
 		return error_set(err, ERR_UNSUPPORTED, "owner %lld:%lld is out of range",
@@ -171,8 +190,9 @@ static int read_attributes(LayerContext *context, struct archive_entry *entry, I
 	inode->uid = (uint32_t)uid;
 	inode->gid = (uint32_t)gid;
 	inode->mtime = mtime;
-	inode->mtime_ns = (uint32_t)archive_entry_mtime_nsec(entry) % 1000000000u;
-	return read_xattrs(context, entry, inode, err);
+	inode->mtime_ns = override.has_mtime ? override.attributes->mtime_ns
+					     : (uint32_t)archive_entry_mtime_nsec(entry);
+	return read_xattrs(reader, entry, &override, inode, err);
 }
 
 /* Content to the disk, holes left out. */
@@ -214,7 +234,7 @@ static int read_file(Reader *reader, struct archive_entry *entry, Inode **out_in
 	uint32_t type = archive_entry_filetype(entry);
 	uint32_t permissions = type == AE_IFLNK ? 0777u : archive_entry_perm(entry) & 07777u;
 	auto_inode Inode *inode = inode_new(type | permissions);
-	int status = read_attributes(reader->context, entry, inode, err);
+	int status = read_attributes(reader, entry, inode, err);
 
 	if (status < 0)
 		return -1;
@@ -292,6 +312,7 @@ static int read_entries(Reader *reader, Layer *layer, Error **err)
 		/* A warning is that a name is not UTF-8: it is then taken as it is. */
 		if (status != ARCHIVE_OK && status != ARCHIVE_WARN)
 			return fail_archive(reader, err);
+		reader->members++;
 		if (read_entry(reader, entry, layer, err) < 0)
 			return -1;
 	}

@@ -1,11 +1,13 @@
 #include "image/tarcheck.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "util/mem.h"
 
 /* Where the fields of a header block are. */
 enum {
+	NAME_LENGTH = 100,
 	SIZE_AT = 124,
 	SIZE_LENGTH = 12,
 	CHECKSUM_AT = 148,
@@ -15,9 +17,19 @@ enum {
 	MAP_EXTENDED_AT = 504, /* of such a block */
 };
 
+void tar_override_release(TarOverride *override)
+{
+	inode_free(override->attributes);
+	*override = (TarOverride){ 0 };
+}
+
 void tarcheck_release(TarCheck *check)
 {
 	strbuf_release(&check->extension);
+	pax_facts_release(&check->pending);
+	for (size_t i = 0; i < check->override_count; i++)
+		tar_override_release(&check->overrides[i]);
+	free(check->overrides);
 }
 
 static bool is_zero(const unsigned char *data, size_t size)
@@ -84,75 +96,32 @@ static uint64_t padded(uint64_t size)
 	return (size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
 }
 
-static int check_pax_record(TarCheck *check, const char *key, size_t key_length, const char *value,
-			    size_t value_length, Error **err)
-{
-	static const char *const attributes[] = { "SCHILY.xattr.", "LIBARCHIVE.xattr." };
-	static const char *const no_nul[] = { "path", "linkpath", "GNU.sparse.name", "uname",
-					      "gname" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(no_nul); i++)
-		if (key_length == strlen(no_nul[i]) && !memcmp(key, no_nul[i], key_length) &&
-		    memchr(value, '\0', value_length))
-			return refuse("a name contains a NUL byte", err);
-	for (size_t i = 0; i < ARRAY_SIZE(attributes); i++) {
-		size_t length = strlen(attributes[i]);
-
-		if (key_length >= length && !memcmp(key, attributes[i], length) &&
-		    (key_length == length || key[key_length - 1] == '.' ||
-		     memchr(key, '\0', key_length)))
-			return refuse("an extended attribute has no name", err);
-	}
-	if (key_length == strlen("size") && !memcmp(key, "size", key_length) && value_length) {
-		auto_free char *text = xstrndup(value, value_length);
-
-		if (check->extension_type != 'x')
-			return refuse("a global header gives a size", err);
-		if (!str_parse_u64(text, INT64_MAX, &check->pending_size))
-			return refuse("a pax header gives a size that is no number", err);
-		check->has_size = true;
-	}
-	return 0;
-}
-
-/* "LENGTH KEY=VALUE\n", LENGTH counting all of it. */
 static int check_pax(TarCheck *check, Error **err)
 {
-	const char *at = check->extension.text;
-	size_t left = check->extension.len;
+	auto_pax_facts PaxFacts facts = { 0 };
 
-	while (left > 0) {
-		size_t length = 0;
-		size_t digits = 0;
-		const char *key, *equals;
-
-		for (; digits < left && digits < 8 && at[digits] >= '0' && at[digits] <= '9';
-		     digits++)
-			length = 10 * length + (size_t)(at[digits] - '0');
-		if (!digits || length > left || length < digits + 4 || at[digits] != ' ' ||
-		    at[length - 1] != '\n')
-			return refuse("a pax header is malformed", err);
-		key = at + digits + 1;
-		equals = memchr(key, '=', length - digits - 2);
-		if (!equals || equals == key)
-			return refuse("a pax header is malformed", err);
-		if (check_pax_record(check, key, (size_t)(equals - key), equals + 1,
-				     length - (size_t)(equals + 1 - at) - 1, err) < 0)
-			return -1;
-		at += length;
-		left -= length;
+	if (pax_check(strbuf_str(&check->extension), check->extension.len, &facts, err) < 0)
+		return -1;
+	if (check->extension_type == 'g') {
+		/* libarchive ignores global headers; one that gives a size would be a trap. */
+		return facts.has_size ? refuse("a global header gives a size", err) : 0;
 	}
+	pax_facts_release(&check->pending);
+	check->pending = facts;
+	facts = (PaxFacts){ 0 };
 	return 0;
 }
 
 /* GNU 'L' and 'K': a name, closed by NUL bytes. */
-static int check_long_name(const TarCheck *check, Error **err)
+static int check_long_name(TarCheck *check, Error **err)
 {
 	const char *text = strbuf_str(&check->extension);
 	size_t length = strlen(text);
 
 	if (!is_zero((const unsigned char *)text + length, check->extension.len - length))
 		return refuse("a name contains a NUL byte", err);
+	if (check->extension_type == 'L' && length && text[length - 1] == '/')
+		check->names_directory = true;
 	return 0;
 }
 
@@ -174,9 +143,6 @@ static int begin_extension(TarCheck *check, char type, uint64_t size, Error **er
 		error_set(err, ERR_UNSUPPORTED, "an extended tar header is larger than 1 MiB");
 		return -1;
 	}
-	/* Of repeated headers the last one wins. */
-	if (type == 'x')
-		check->has_size = false;
 	check->extension_type = type;
 	check->extension_size = size;
 	check->extension_left = padded(size);
@@ -185,21 +151,78 @@ static int begin_extension(TarCheck *check, char type, uint64_t size, Error **er
 	return check->extension_left ? 0 : finish_extension(check, err);
 }
 
+/* Keep what libarchive gets wrong until its reader comes to this member. */
+static void keep_override(TarCheck *check)
+{
+	TarOverride override = {
+		.member = check->members,
+		.has_xattrs = check->pending.has_libarchive && check->pending.attributes,
+		.has_mtime = check->pending.has_early_time,
+	};
+
+	if (!override.has_xattrs && !override.has_mtime)
+		return;
+	override.attributes = steal(&check->pending.attributes);
+	check->overrides =
+		xreallocarray(check->overrides, check->override_count + 1, sizeof(override));
+	check->overrides[check->override_count++] = override;
+}
+
+TarOverride tarcheck_take_override(TarCheck *check, uint64_t member)
+{
+	TarOverride override = { 0 };
+
+	if (!check->override_count || check->overrides[0].member != member)
+		return override;
+	override = check->overrides[0];
+	check->override_count--;
+	memmove(check->overrides, check->overrides + 1,
+		check->override_count * sizeof(*check->overrides));
+	return override;
+}
+
+/* A regular file whose name ends with "/" was a directory before there were directories. */
+static bool names_directory(const TarCheck *check)
+{
+	size_t length = strnlen((const char *)check->block, NAME_LENGTH);
+
+	return check->names_directory || check->pending.names_directory ||
+	       (length && check->block[length - 1] == '/');
+}
+
+/* Readers differ in whether a member has data that should have none: then it must not say that it has. */
+static int check_size(const TarCheck *check, char type, uint64_t size, Error **err)
+{
+	bool has_size = check->pending.has_size && check->pending.size;
+
+	if (!size && !has_size)
+		return 0;
+	if (type == '1' || type == 'V' || (type >= '2' && type <= '6' && has_size))
+		return refuse("a member that is no file has content", err);
+	if ((type == '0' || type == '\0' || type == '7' || type == 'S') && names_directory(check))
+		return refuse("a directory has content", err);
+	return 0;
+}
+
 static int begin_member(TarCheck *check, char type, uint64_t size, Error **err)
 {
 	bool has_sparse_map = type == 'S' && check->block[GNU_EXTENDED_AT];
 
-	if (check->has_size)
-		size = check->pending_size;
-	/* Readers differ in whether such a member has data. */
-	if ((type == '1' || type == 'V') && size)
-		return refuse("a hard link or volume label has content", err);
-	/* These have none, whatever their size field says. */
+	if (check_size(check, type, size, err) < 0)
+		return -1;
+	if (type == 'V')
+		return 0;
+	if (check->pending.has_size)
+		size = check->pending.size;
+	/* These have no data, whatever their size field says. */
 	if (type >= '2' && type <= '6')
 		size = 0;
+	check->members++;
+	keep_override(check);
+	pax_facts_release(&check->pending);
+	check->names_directory = false;
+	check->is_pending = false;
 	check->skip = padded(size);
-	check->is_pending = type == 'V' ? check->is_pending : false;
-	check->has_size = type == 'V' ? check->has_size : false;
 	check->state = has_sparse_map ? TAR_SPARSE_MAP : check->skip ? TAR_DATA : TAR_HEADER;
 	return 0;
 }

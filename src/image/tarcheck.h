@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "image/pax.h"
 #include "util/error.h"
 #include "util/str.h"
 
@@ -28,6 +29,15 @@ typedef enum TarState {
 	TAR_END, /* zeros until the stream ends */
 } TarState;
 
+/* What libarchive gets wrong of a member: of two families of records for extended attributes it does not say which
+ * value came from where (SCHILY's, which are these, win), and it adds fractions to times before 1970. */
+typedef struct TarOverride {
+	uint64_t member;
+	bool has_xattrs;
+	bool has_mtime;
+	Inode *attributes; /* holds them */
+} TarOverride;
+
 typedef struct TarCheck {
 	TarState state;
 	unsigned char block[TAR_BLOCK];
@@ -37,15 +47,22 @@ typedef struct TarCheck {
 	uint64_t extension_left; /* with its padding */
 	uint64_t extension_size;
 	char extension_type;
-	bool is_tar;	 /* a good header has been seen */
-	bool is_pending; /* an extended header waits for its member */
-	bool has_size;	 /* ... and gives its size */
-	uint64_t pending_size;
+	bool is_tar;		/* a good header has been seen */
+	bool is_pending;	/* an extended header waits for its member */
+	bool names_directory;	/* ... and a GNU long name among them ends with "/" */
+	PaxFacts pending;	/* what the last pax header says of that member */
+	uint64_t members;	/* seen so far, as libarchive counts them */
+	TarOverride *overrides; /* in ascending order of members */
+	size_t override_count;
 } TarCheck;
 
 /* Look at the next bytes of the stream. */
 int tarcheck_feed(TarCheck *check, const void *data, size_t size, Error **err);
 /* The stream has ended: may it end here? */
 int tarcheck_end(const TarCheck *check, Error **err);
+/* What to correct in that member (the first is 1); empty when there is nothing. Ask in ascending order. */
+TarOverride tarcheck_take_override(TarCheck *check, uint64_t member);
+void tar_override_release(TarOverride *override);
+#define auto_override CLEANUP(tar_override_release)
 void tarcheck_release(TarCheck *check);
 #define auto_tarcheck CLEANUP(tarcheck_release)

@@ -50,6 +50,17 @@ class Layer:
     def opaque(self, name):
         return self.file(name + "/.wh..wh..opq")
 
+    def pax(self, records, kind=tarfile.XHDTYPE):
+        """A pax header by itself, its records in this order, even twice."""
+        body = b""
+        for key, value in records:
+            record = b" " + key.encode() + b"=" + (value if isinstance(value, bytes) else value.encode()) + b"\n"
+            length = len(record) + 1
+            while length != len(record) + len(str(length)):
+                length = len(record) + len(str(length))
+            body += str(length).encode() + record
+        return self.add("pax", kind, body)
+
     def raw(self):
         self.tar.close()
         return self.bytes.getvalue()

@@ -281,6 +281,8 @@ def times():
     equal(tree["/ns"].mtime_ns, 1600000000123456789)
     for name in "old", "late", "last":
         equal(tree["/" + name].mtime_ns, int(stamps[name]) * 10**9)
+    tree = build([Layer(tarfile.USTAR_FORMAT).pax([("mtime", "-1.25")]).file("a").raw()])
+    equal(tree["/a"].mtime_ns, -1250000000)
     for stamp in "-2147483649", "15032385536":
         refuse_layers([Layer().file("a", pax_headers={"mtime": stamp}).raw()], "time", "unsupported")
 
@@ -300,6 +302,18 @@ def xattrs():
     tree = build([layer.raw()])
     for name, values in ("small", small), ("block", block), ("huge", huge), ("link", {"trusted.l": "1"}):
         equal(tree["/" + name].xattrs, {key: value.encode() for key, value in values.items()})
+
+
+@case
+def repeated_records():
+    """of repeated records the last wins, and SCHILY's attributes before LIBARCHIVE's"""
+    schily, other = "SCHILY.xattr.user.a", "LIBARCHIVE.xattr.user.a"
+    for records, want in (([(schily, "1"), (schily, "2")], b"2"), ([(schily, "s"), (other, "bGli")], b"s"),
+                          ([(other, "bGli"), (schily, "s")], b"s"), ([(other, "bGli")], b"lib")):
+        tree = build([Layer(tarfile.USTAR_FORMAT).file("x").pax(records).file("a").file("y").raw()])
+        equal((tree["/a"].xattrs, tree["/y"].xattrs), ({"user.a": want}, {}))
+    layer = Layer(tarfile.USTAR_FORMAT).pax([("path", "one")]).pax([("path", "two")]).file("a")
+    equal(names(build([layer.raw()])), ["/two"])
 
 
 @case

@@ -285,7 +285,12 @@ def odd_members():
     refuse_layers([header[:1024]], "followed by nothing")
     refuse_layers([header[:1024] + bytes(1024)], "followed by nothing")
     refuse_layers([Layer().file("a", pax_headers={"path": "x\0y"}).raw()], "NUL")
-    refuse_layers([Layer().file("a", pax_headers={"SCHILY.xattr.": "1"}).raw()], "no name")
+    for records in [("uid", "abc")], [("size", "-1")], [("mtime", "1.x")], [("gid", "1\0")], [("size", "9" * 30)]:
+        refuse_layers([Layer(tarfile.USTAR_FORMAT).pax(records).file("a").raw()], "a pax header")
+    refuse_layers([Layer(tarfile.USTAR_FORMAT).file("d/", b"data").raw()], "content")
+    refuse_layers([Layer(tarfile.USTAR_FORMAT).pax([("size", "512")]).dir("d").raw()], "content")
+    refuse_layers([Layer(tarfile.USTAR_FORMAT).file("a").add("b", tarfile.LNKTYPE, b"1", linkname="a").raw()], "content")
+    refuse_layers([Layer().file("a", pax_headers={"SCHILY.xattr.": "1"}).raw()], "without a name")
     refuse_layers([Layer().file("a", pax_headers={"comment": "x" * (1 << 20)}).raw()], "1 MiB", "unsupported")
 
 
