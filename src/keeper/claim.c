@@ -56,11 +56,13 @@ void claim_drop(const LaunchPlan *plan, int *fd)
 	const char *const sockets[] = { plan->control_socket, plan->agent_socket,
 					plan->keeper_socket };
 
-	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)
-		(void)unlink(sockets[i]);
-	/* The lock last: who waits for it sees that it is not current any more. */
-	if (is_current(path, *fd))
+	/* Somebody may have removed the directory under us, and a successor made it again. */
+	if (is_current(path, *fd)) {
+		for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)
+			(void)unlink(sockets[i]);
+		/* The lock last: who waits for it sees that it is not current any more. */
 		(void)unlink(path);
-	(void)rmdir(plan->run_dir);
+		(void)rmdir(plan->run_dir);
+	}
 	close_fd(fd);
 }
