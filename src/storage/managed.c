@@ -476,23 +476,23 @@ static int managed_probe(const StorageSite *site, const Filesystem *fs, char **o
 #define MANAGED_FUNCTIONS(fs)                                                              \
 	static int fs##_probe(const StorageSite *site, char **out_reason, Error **err)     \
 	{                                                                                  \
-		return managed_probe(site, &fs, out_reason, err);                          \
+		return managed_probe(site, &(fs), out_reason, err);                        \
 	}                                                                                  \
 	static int fs##_init(const StorageSite *site, bool *out_adopted, Error **err)      \
 	{                                                                                  \
-		return managed_init(site, &fs, out_adopted, err);                          \
+		return managed_init(site, &(fs), out_adopted, err);                        \
 	}                                                                                  \
 	static int fs##_open(const StorageSite *site, StoragePool **out_pool, Error **err) \
 	{                                                                                  \
-		return managed_open(site, &fs, out_pool, err);                             \
+		return managed_open(site, &(fs), out_pool, err);                           \
 	}                                                                                  \
 	static int fs##_deinit(const StorageSite *site, bool purge, Error **err)           \
 	{                                                                                  \
-		return managed_deinit(site, &fs, purge, err);                              \
+		return managed_deinit(site, &(fs), purge, err);                            \
 	}                                                                                  \
 	static int fs##_check(const StorageSite *site, char **out_reason, Error **err)     \
 	{                                                                                  \
-		return managed_check(site, &fs, out_reason, err);                          \
+		return managed_check(site, &(fs), out_reason, err);                        \
 	}
 
 #define MANAGED_TABLE(fs)                                                                         \
