@@ -153,7 +153,8 @@ teardown_file() {
 }
 
 @test "interrupting ember ends the command in the guest" {
-	ember exec web -- sleep 4321 &
+	# Not through a function: a shell in the background would not hand the signal on.
+	"$EMBER" exec web -- sleep 4321 3>&- &
 	local pid=$!
 
 	until_true 10 bash -c "'$EMBER' exec web -- sh -c 'ps | grep -v grep | grep -q \"sleep 4321\"' 3>&-"

@@ -124,7 +124,7 @@ gone() {
 	until_true 5 bash -c "'$EMBER' vm inspect victim --format json 3>&- | jq -e '.status == \"stopped\"'"
 	expect 125 ember exec victim -- true
 	contains "$stderr" "ember vm start victim"
-	contains "$(cat "$EMBER_STATE_DIR/vms/victim/exit.json")" 9
+	equal "$(jq -c '[.reason, .status]' "$EMBER_STATE_DIR/vms/victim/exit.json")" '["killed",137]'
 	expect 0 ember vm start victim
 	expect 0 ember exec victim -- true
 	ember vm delete --force victim

@@ -58,9 +58,8 @@ expect() {
 	local want=$1
 
 	shift
-	run --separate-stderr "$@"
-	# shellcheck disable=SC2154 # `run` sets them
-	if [ "$status" -ne "$want" ]; then
+	if ! run "-$want" --separate-stderr "$@"; then
+		# shellcheck disable=SC2154 # `run` sets them
 		printf 'command: %s\nstatus:  %d, expected %d\nstdout:  %s\nstderr:  %s\n' \
 			"$*" "$status" "$want" "$output" "$stderr" >&2
 		return 1
