@@ -153,6 +153,9 @@ int disk_zero(int fd, uint64_t start, uint64_t count, Error **err)
 
 int disk_discard(Disk *disk, const Inode *inode, Error **err)
 {
+	/* What is in the buffer must not come to lie there afterwards. */
+	if (inode->extent_count && disk_flush(disk, err) < 0)
+		return -1;
 	for (uint32_t i = 0; i < inode->extent_count; i++) {
 		const Extent *extent = &inode->extents[i];
 

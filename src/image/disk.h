@@ -34,7 +34,7 @@ int disk_write(Disk *disk, uint64_t at, const void *data, size_t size, Error **e
 /* Bring the buffer to the file: before anybody else reads it, or writes there. */
 int disk_flush(Disk *disk, Error **err);
 
-/* Give the blocks of a file back and make them zeros again. Flush first. */
+/* Give the blocks of a file back and make them zeros again. */
 int disk_discard(Disk *disk, const Inode *inode, Error **err);
 /* Make a run of blocks read as zeros. */
 int disk_zero(int fd, uint64_t start, uint64_t count, Error **err);

@@ -86,7 +86,7 @@ static void import_init(Import *import, const ImportPlan *plan)
 
 static int add_layer(Import *import, const SourceLayer *source, uint32_t number, Error **err)
 {
-	auto_layer Layer layer = { .number = number };
+	auto_layer Layer layer = { .number = number, .direct = number == 1 ? &import->tree : NULL };
 	auto_free char *diff_id = NULL;
 	BlobSpec spec = {
 		.fd = source->fd,

@@ -260,35 +260,24 @@ static int read_file(Reader *reader, struct archive_entry *entry, Inode **out_in
 	return status;
 }
 
-static int read_entry(Reader *reader, struct archive_entry *entry, Layer *layer, Error **err)
+/* A marker, or nothing at all. */
+static void add_marker(Layer *layer, NameKind kind, char *path_take)
 {
-	const char *raw = archive_entry_pathname(entry);
-	const char *raw_target = archive_entry_hardlink(entry);
-	auto_free char *path = NULL;
+	auto_free char *path = path_take;
+
+	if (kind != NAME_IGNORED && !layer->direct)
+		layer_add(layer, kind == NAME_OPAQUE ? ENTRY_OPAQUE : ENTRY_WHITEOUT, steal(&path),
+			  NULL, NULL);
+}
+
+static int add_file(Reader *reader, struct archive_entry *entry, Layer *layer, char *path_take,
+		    Error **err)
+{
+	auto_free char *path = path_take;
 	auto_free char *target = NULL;
 	auto_inode Inode *inode = NULL;
-	NameKind kind = NAME_PLAIN;
+	const char *raw_target = archive_entry_hardlink(entry);
 
-	if (++reader->context->entries > LAYERS_MAX_ENTRIES)
-		return error_set(err, ERR_UNSUPPORTED, "the layers have more than %u entries",
-				 LAYERS_MAX_ENTRIES);
-	if (!raw)
-		return error_set(err, ERR_FAILED, "a member of the layer has no name");
-	if (name_parse(raw, strlen(raw), !raw_target && archive_entry_filetype(entry) == AE_IFDIR,
-		       &kind, &path, err) < 0)
-		return -1;
-	switch (kind) {
-	case NAME_IGNORED:
-		return 0;
-	case NAME_WHITEOUT:
-		layer_add(layer, ENTRY_WHITEOUT, steal(&path), NULL, NULL);
-		return 0;
-	case NAME_OPAQUE:
-		layer_add(layer, ENTRY_OPAQUE, steal(&path), NULL, NULL);
-		return 0;
-	case NAME_PLAIN:
-		break;
-	}
 	if (raw_target) {
 		if (name_clean(raw_target, strlen(raw_target), &target, err) < 0)
 			return error_wrap(err, "hard link '%s'", path);
@@ -298,6 +287,27 @@ static int read_entry(Reader *reader, struct archive_entry *entry, Layer *layer,
 	if (read_file(reader, entry, &inode, err) < 0)
 		return error_wrap(err, "read '/%s'", path);
 	layer_add(layer, ENTRY_FILE, steal(&path), NULL, steal(&inode));
+	return 0;
+}
+
+static int read_entry(Reader *reader, struct archive_entry *entry, Layer *layer, Error **err)
+{
+	const char *raw = archive_entry_pathname(entry);
+	bool is_directory = !archive_entry_hardlink(entry) &&
+			    archive_entry_filetype(entry) == AE_IFDIR;
+	char *path = NULL;
+	NameKind kind = NAME_PLAIN;
+
+	if (++reader->context->entries > LAYERS_MAX_ENTRIES)
+		return error_set(err, ERR_UNSUPPORTED, "the layers have more than %u entries",
+				 LAYERS_MAX_ENTRIES);
+	if (!raw)
+		return error_set(err, ERR_FAILED, "a member of the layer has no name");
+	if (name_parse(raw, strlen(raw), is_directory, &kind, &path, err) < 0)
+		return -1;
+	if (kind == NAME_PLAIN)
+		return add_file(reader, entry, layer, path, err);
+	add_marker(layer, kind, path);
 	return 0;
 }
 
@@ -314,6 +324,9 @@ static int read_entries(Reader *reader, Layer *layer, Error **err)
 			return fail_archive(reader, err);
 		reader->members++;
 		if (read_entry(reader, entry, layer, err) < 0)
+			return -1;
+		if (layer->direct && layer->count >= LAYER_BATCH &&
+		    merge_layer(layer->direct, layer, err) < 0)
 			return -1;
 	}
 }

@@ -30,6 +30,7 @@ typedef struct LayerContext {
 
 #define LAYERS_MAX_DROPPED 16u
 
-/* Read the blob into `layer`; *out_diff_id is the caller's. On failure the layer may hold a part: release it. */
+/* Read the blob into `layer`, a direct layer's in part into its tree already. *out_diff_id is the caller's. On failure
+ * the layer may hold a part: release it. */
 int layer_stream(LayerContext *context, const BlobSpec *spec, Layer *layer, char **out_diff_id,
 		 Error **err);

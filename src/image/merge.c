@@ -63,7 +63,7 @@ void layer_release(Layer *layer)
 	for (size_t i = 0; i < layer->count; i++)
 		entry_release(&layer->entries[i]);
 	free(layer->entries);
-	*layer = (Layer){ .number = layer->number };
+	*layer = (Layer){ .number = layer->number, .direct = layer->direct };
 }
 
 /*

@@ -34,12 +34,15 @@ typedef struct Layer {
 	size_t count;
 	size_t capacity;
 	uint32_t number; /* 1 is the lowest */
+	Tree *direct; /* nothing lies below: markers mean nothing, and entries may be merged while they come */
 } Layer;
+
+#define LAYER_BATCH 1024u /* entries of a direct layer that are merged together */
 
 /* Append an entry; the strings and the inode are consumed. */
 void layer_add(Layer *layer, EntryKind kind, char *path_take, char *target_take, Inode *inode_take);
 void layer_release(Layer *layer);
 #define auto_layer CLEANUP(layer_release)
 
-/* Apply the layer and empty it. On failure the tree is whole but half-way: throw it away. */
+/* Apply the layer, or a batch of a direct one, and empty it. On failure the tree is whole but half-way: throw it away. */
 int merge_layer(Tree *tree, Layer *layer, Error **err);

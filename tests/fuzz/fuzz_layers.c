@@ -50,7 +50,7 @@ static int add_layer(LayerContext *context, Tree *tree, uint32_t number, const u
 		     size_t size)
 {
 	auto_fd fd = memfd_create("layer", MFD_CLOEXEC);
-	auto_layer Layer layer = { .number = number };
+	auto_layer Layer layer = { .number = number, .direct = number == 1 ? tree : NULL };
 	auto_free char *diff_id = NULL;
 	auto_error err = NULL;
 	BlobSpec spec = { .fd = fd, .compression = COMPRESSION_GUESS, .size = BLOB_UNKNOWN_SIZE };

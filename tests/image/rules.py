@@ -359,6 +359,10 @@ def contents():
     with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
         for member in tar:
             equal(tree["/" + member.name].digest, hashlib.sha256(tar.extractfile(member).read()).hexdigest())
+    again = Layer()
+    for i in range(3000):
+        again.file("same", b"x" * (4096 + i % 5000))
+    equal(build([again.raw()])["/same"].size, 4096 + 2999)
     again = Layer().file("f5000001", b"small")
     equal(build([raw, again.raw()])["/f5000001"].size, 5)
 

@@ -446,6 +446,29 @@ def unprivileged():
 
 
 @case
+def confined():
+    """the worker is nobody, without capabilities, new privileges or other system calls"""
+    output = SCRATCH / "confined"
+    process = subprocess.Popen([harness.PROGRAM, "--output", output, "--tar", "-"], stdin=subprocess.PIPE,
+                               stdout=subprocess.DEVNULL)
+    status = {}
+    # The sanitizers' runtimes need more system calls than the list has.
+    seccomp = "0" if b"__asan_init" in pathlib.Path(harness.PROGRAM).read_bytes() else "2"
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and (status.get("NoNewPrivs"), status.get("Seccomp")) != ("1", seccomp):
+        worker = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        if worker:
+            lines = pathlib.Path(f"/proc/{worker[0]}/status").read_text().splitlines()
+            status = {key: value.strip() for key, value in (line.split(":", 1) for line in lines)}
+    process.stdin.close()
+    process.wait(10)
+    output.unlink()
+    equal((status["NoNewPrivs"], status["Seccomp"], int(status["CapPrm"], 16)), ("1", seccomp, 0))
+    if os.geteuid() == 0:
+        equal(status["Uid"].split(), ["65534"] * 4)
+
+
+@case
 def private_layout():
     """root's private layout can be read after root has been given up"""
     made = layout()
