@@ -94,7 +94,7 @@ static int make(Context *ctx, Image *image, const BuildOptions *options, Error *
 		return error_set_errno(err, errno, "prepare the build");
 	read_end = ends[0];
 	write_end = ends[1];
-	report_step(ctx, "fetch and unpack Debian packages");
+	report_step(ctx, "fetch Debian packages and write image '%s'", image->name);
 	if (start_debootstrap(options, write_end, log_fd, &pid, err) < 0)
 		return -1;
 	close_fd(&write_end);

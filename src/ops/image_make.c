@@ -136,7 +136,6 @@ int image_write(Context *ctx, Image *image, const ImageSource *source, Error **e
 	    ctx->storage->import_path(ctx->pool, image->id, &path, err) < 0 ||
 	    failpoint("image.write", err) < 0)
 		return -1;
-	report_step(ctx, "write image '%s'", image->name);
 	if (run_writer(ctx, image, source, path, err) < 0 || failpoint("image.seal", err) < 0 ||
 	    ctx->storage->import_commit(ctx->pool, image->id, err) < 0)
 		return -1;

@@ -141,6 +141,7 @@ static int make(Context *ctx, const Source *source, const PullOptions *options, 
 	    (!layout && fetch(ctx, source, options, dir, &layout, err) < 0))
 		return -1;
 	writer.layout = layout;
+	report_step(ctx, "write image '%s'", image->name);
 	if (image_write(ctx, image, &writer, err) < 0)
 		return -1;
 	return image_commit(ctx, image, dir, options->refresh, err);

@@ -35,8 +35,7 @@ static int settle_stopped(Context *ctx, Vm *vm, Error **err)
 	    store_remove_run_dir(&ctx->store, vm->id, err) < 0)
 		return -1;
 	/* Only a start that never finished leads back to `created`. */
-	vm_set_state(vm,
-		     vm->state == VM_STARTING && !vm->started_at ? VM_CREATED : VM_STOPPED);
+	vm_set_state(vm, vm->state == VM_STARTING && !vm->started_at ? VM_CREATED : VM_STOPPED);
 	vm->process = (ProcId){ 0 };
 	vm->keeper = (ProcId){ 0 };
 	if (failpoint("reconcile.record", err) < 0)

@@ -118,6 +118,25 @@ static void undo_start(Context *ctx, const char *name)
 				     name);
 }
 
+static int require_startable(const Vm *vm, Error **err)
+{
+	if (!vm_state_is_live(vm->state))
+		return vm_require_state(vm, "created, stopped or suspended",
+					VM_MASK(VM_CREATED) | VM_MASK(VM_STOPPED), err);
+	error_set(err, ERR_STATE, "vm '%s' is %s, expected created, stopped or suspended", vm->name,
+		  vm_state_name(vm->state));
+	return error_hint(err, "use it as it is, or boot it again: ember vm restart %s", vm->name);
+}
+
+static int require_stoppable(const Vm *vm, Error **err)
+{
+	if (vm->state == VM_RUNNING || vm->state == VM_PAUSED)
+		return 0;
+	error_set(err, ERR_STATE, "vm '%s' is %s, expected running or paused", vm->name,
+		  vm_state_name(vm->state));
+	return error_hint(err, "see which run: ember vm list --status running");
+}
+
 /* The caller holds the operation lock. */
 static int start_locked(Context *ctx, const char *name, Vm *out_vm, Error **err)
 {
@@ -126,8 +145,7 @@ static int start_locked(Context *ctx, const char *name, Vm *out_vm, Error **err)
 	auto_launch_plan LaunchPlan plan = { 0 };
 
 	if (records_read_vm(&ctx->store, name, &vm, err) < 0 || reconcile_vm(ctx, &vm, err) < 0 ||
-	    vm_require_state(&vm, "created, stopped or suspended",
-			     VM_MASK(VM_CREATED) | VM_MASK(VM_STOPPED), err) < 0)
+	    require_startable(&vm, err) < 0)
 		return -1;
 	if (ops_kernel_resolve(ctx, vm.kernel, &kernel, err) < 0)
 		return error_wrap(err, "find a kernel");
@@ -194,8 +212,7 @@ static int stop_locked(Context *ctx, const char *name, const StopOptions *option
 	auto_vm Vm vm = { 0 };
 
 	if (records_read_vm(&ctx->store, name, &vm, err) < 0 || reconcile_vm(ctx, &vm, err) < 0 ||
-	    vm_require_state(&vm, "running or paused", VM_MASK(VM_RUNNING) | VM_MASK(VM_PAUSED),
-			     err) < 0)
+	    require_stoppable(&vm, err) < 0)
 		return -1;
 	report_step(ctx, "stop vm '%s'", name);
 	if (bring_down(ctx, &vm, options, err) < 0 || failpoint("vm.stop.settle", err) < 0)

@@ -10,17 +10,26 @@ static void on_signal(int signum)
 	requested = 1;
 }
 
-void cancel_install(void)
+/* A signal that our caller had ignored stays so: nohup and background jobs mean it. */
+static void catch_signal(int signum)
 {
 	/* No SA_RESTART: a blocked wait must come back and look. SA_RESETHAND: the second one
 	 * kills. */
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+	struct sigaction former;
 
-	(void)sigaction(SIGINT, &action, NULL);
-	(void)sigaction(SIGTERM, &action, NULL);
-	(void)sigaction(SIGHUP, &action, NULL);
-	action = (struct sigaction){ .sa_handler = SIG_IGN };
-	(void)sigaction(SIGPIPE, &action, NULL);
+	if (sigaction(signum, NULL, &former) == 0 && former.sa_handler != SIG_IGN)
+		(void)sigaction(signum, &action, NULL);
+}
+
+void cancel_install(void)
+{
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+	catch_signal(SIGINT);
+	catch_signal(SIGTERM);
+	catch_signal(SIGHUP);
+	(void)sigaction(SIGPIPE, &ignore, NULL);
 }
 
 bool cancel_requested(void)
