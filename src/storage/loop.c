@@ -19,7 +19,8 @@
 void loop_device_release(LoopDevice *device)
 {
 	free(device->path);
-	*device = (LoopDevice){ 0 };
+	close_fd(&device->fd);
+	*device = LOOP_DEVICE_NONE;
 }
 
 /* A device whose node we may not open is compared by the path that sysfs shows. */
@@ -44,15 +45,19 @@ static bool device_has(const char *name, int backing_fd, const struct stat *back
 {
 	auto_free char *path = path_join("/dev", name);
 	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct loop_info64 info;
-	bool readable = fd >= 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0;
+	struct loop_info64 info = { 0 };
+	bool whole_file;
 
-	if (readable ? info.lo_device != backing->st_dev || info.lo_inode != backing->st_ino
-		     : !same_path(name, backing_fd))
+	/* ENXIO, here and below: it is being detached, nobody can use it any more. */
+	if (fd < 0 && (errno == ENXIO || !same_path(name, backing_fd)))
 		return false;
-	out_device->path = steal(&path);
-	out_device->whole_file = readable && info.lo_offset == 0 && info.lo_sizelimit == 0 &&
-				 !(info.lo_flags & LO_FLAGS_READ_ONLY);
+	if (fd >= 0 && (ioctl(fd, LOOP_GET_STATUS64, &info) < 0 ||
+			info.lo_device != backing->st_dev || info.lo_inode != backing->st_ino))
+		return false;
+	whole_file = fd >= 0 && info.lo_offset == 0 && info.lo_sizelimit == 0 &&
+		     !(info.lo_flags & LO_FLAGS_READ_ONLY);
+	*out_device =
+		(LoopDevice){ .path = steal(&path), .fd = steal_fd(&fd), .whole_file = whole_file };
 	return true;
 }
 
@@ -78,7 +83,7 @@ int loop_find(int backing_fd, LoopDevice *out_device, Error **err)
 
 /* 1 attached, 0 somebody was faster, -1. */
 static int try_attach(int control, const struct loop_config *config, LoopDevice *out_device,
-		      int *out_fd, Error **err)
+		      Error **err)
 {
 	int number = ioctl(control, LOOP_CTL_GET_FREE);
 	auto_free char *path = NULL;
@@ -95,13 +100,11 @@ static int try_attach(int control, const struct loop_config *config, LoopDevice 
 			return 0;
 		return error_set_errno(err, errno, "attach the store's file to '%s'", path);
 	}
-	out_device->path = steal(&path);
-	out_device->whole_file = true;
-	*out_fd = steal_fd(&fd);
+	*out_device = (LoopDevice){ .path = steal(&path), .fd = steal_fd(&fd), .whole_file = true };
 	return 1;
 }
 
-int loop_attach(const char *backing_path, LoopDevice *out_device, int *out_fd, Error **err)
+int loop_attach(const char *backing_path, LoopDevice *out_device, Error **err)
 {
 	auto_fd control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	/* The kernel keeps this open file, and with it any flock(2) on it: hence not the caller's. */
@@ -117,7 +120,7 @@ int loop_attach(const char *backing_path, LoopDevice *out_device, int *out_fd, E
 	config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
 	(void)snprintf((char *)config.info.lo_file_name, LO_NAME_SIZE, "%s", backing_path);
 	for (int i = 0; i < ATTACH_TRIES; i++) {
-		int done = try_attach(control, &config, out_device, out_fd, err);
+		int done = try_attach(control, &config, out_device, err);
 
 		if (done)
 			return done < 0 ? -1 : 0;
@@ -125,13 +128,12 @@ int loop_attach(const char *backing_path, LoopDevice *out_device, int *out_fd, E
 	return error_set(err, ERR_BUSY, "no free loop device");
 }
 
-int loop_detach(const char *device_path, Error **err)
+int loop_detach(const LoopDevice *device, Error **err)
 {
-	auto_fd fd = open(device_path, O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		return error_set_errno(err, errno, "open '%s'", device_path);
-	if (ioctl(fd, LOOP_CLR_FD, 0) < 0 && errno != ENXIO)
-		return error_set_errno(err, errno, "detach '%s'", device_path);
+	if (device->fd < 0)
+		return error_set(err, ERR_DENIED, "'%s' cannot be opened to detach it",
+				 device->path);
+	if (ioctl(device->fd, LOOP_CLR_FD, 0) < 0 && errno != ENXIO)
+		return error_set_errno(err, errno, "detach '%s'", device->path);
 	return 0;
 }

@@ -10,8 +10,15 @@
 
 typedef struct LoopDevice {
 	char *path;	 /* /dev/loopN */
+	int fd;		 /* keeps it attached; -1 when it may not be opened */
 	bool whole_file; /* shows the whole file, writable: as good as one of our own */
 } LoopDevice;
+
+#define LOOP_DEVICE_NONE               \
+	(LoopDevice)                   \
+	{                              \
+		.path = NULL, .fd = -1 \
+	}
 
 void loop_device_release(LoopDevice *device);
 #define auto_loop_device CLEANUP(loop_device_release)
@@ -20,8 +27,9 @@ void loop_device_release(LoopDevice *device);
  * file would let two filesystems write over each other. */
 int loop_find(int backing_fd, LoopDevice *out_device, Error **err);
 
-/* Attach the file to a free device. It stays while *out_fd is open or something has it mounted. */
-int loop_attach(const char *backing_path, LoopDevice *out_device, int *out_fd, Error **err);
+/* Attach the file to a free device. It stays while *out_device is held or something has it mounted.
+ */
+int loop_attach(const char *backing_path, LoopDevice *out_device, Error **err);
 
 /* Let go of the device as soon as nobody uses it. */
-int loop_detach(const char *device_path, Error **err);
+int loop_detach(const LoopDevice *device, Error **err);

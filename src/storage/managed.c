@@ -190,7 +190,7 @@ static int take_store(const StorageSite *site, const Filesystem *fs, const Backi
 }
 
 /* The block device of the locked file: the one that has it, else a new one. */
-static int attach(const Backing *backing, LoopDevice *out_device, int *out_fd, Error **err)
+static int attach(const Backing *backing, LoopDevice *out_device, Error **err)
 {
 	int found = loop_find(backing->fd, out_device, err);
 
@@ -206,21 +206,20 @@ static int attach(const Backing *backing, LoopDevice *out_device, int *out_fd, E
 		return 0;
 	if (failpoint("storage.attach", err) < 0)
 		return -1;
-	return loop_attach(backing->path, out_device, out_fd, err);
+	return loop_attach(backing->path, out_device, err);
 }
 
 /* The caller holds the backing's lock and knows that nothing is mounted yet. */
 static int mount_backing(const StorageSite *site, const Filesystem *fs, const Backing *backing,
 			 Error **err)
 {
-	auto_loop_device LoopDevice device = { 0 };
-	auto_fd loop_fd = -1;
+	auto_loop_device LoopDevice device = LOOP_DEVICE_NONE;
 	const char *source = backing->path;
 
 	if (fs_mkdir_all(site->store_dir, 0700, err) < 0)
 		return -1;
 	if (!backing->is_device) {
-		if (attach(backing, &device, &loop_fd, err) < 0)
+		if (attach(backing, &device, err) < 0)
 			return -1;
 		source = device.path;
 	}
@@ -362,10 +361,10 @@ static int empty_device(const StorageSite *site, const Filesystem *fs, const Bac
 /* Devices detach themselves, but one that somebody attached by hand does so only when told. */
 static int detach_left_over(const Backing *backing, Error **err)
 {
-	auto_loop_device LoopDevice device = { 0 };
+	auto_loop_device LoopDevice device = LOOP_DEVICE_NONE;
 	int found = backing->is_device ? 0 : loop_find(backing->fd, &device, err);
 
-	return found <= 0 ? found : loop_detach(device.path, err);
+	return found <= 0 ? found : loop_detach(&device, err);
 }
 
 static int purge_file(const StorageSite *site, const Filesystem *fs, const Backing *backing,
