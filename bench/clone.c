@@ -36,7 +36,8 @@ static uint64_t clone_bare(const char *from, const char *to)
 
 static uint64_t clone_by_cp(char *from, char *to)
 {
-	char *argv[] = { "cp", "--reflink=always", from, to, NULL };
+	char cp[] = "cp", flag[] = "--reflink=always";
+	char *argv[] = { cp, flag, from, to, NULL };
 	uint64_t began = now_ns();
 	pid_t pid;
 	int status = -1;
