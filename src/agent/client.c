@@ -27,6 +27,12 @@ static int call(Client *client, WireService service, Deadline until, Outcome *ou
 	return conn_call(client, &writer, until, out_outcome, err);
 }
 
+/* A text of the answer, owned; "unknown" when it had none. */
+static char *take_text(char **text)
+{
+	return *text ? steal(text) : xstrdup("unknown");
+}
+
 int client_status(Client *client, Deadline until, VmStatus *out_status, Error **err)
 {
 	auto_outcome Outcome outcome = { 0 };
@@ -34,7 +40,7 @@ int client_status(Client *client, Deadline until, VmStatus *out_status, Error **
 	if (call(client, WIRE_SERVICE_STATUS, until, &outcome, err) < 0)
 		return error_wrap(err, "ask the keeper");
 	*out_status = (VmStatus){
-		.state = outcome.state ? steal(&outcome.state) : xstrdup("unknown"),
+		.state = take_text(&outcome.state),
 		.agent_ready = (outcome.flags & WIRE_STATUS_AGENT_READY) != 0,
 		.session = outcome.session,
 		.uptime_ms = outcome.uptime_ms,
@@ -64,7 +70,7 @@ int client_stop(Client *client, uint32_t timeout_ms, char **out_reason, Error **
 	if (conn_call(client, &writer, DEADLINE_NEVER, &outcome, err) < 0)
 		return error_wrap(err, "stop the hypervisor");
 	if (out_reason)
-		*out_reason = outcome.state ? steal(&outcome.state) : xstrdup("unknown");
+		*out_reason = take_text(&outcome.state);
 	return 0;
 }
 
@@ -103,7 +109,7 @@ int client_ping(Client *client, Deadline until, AgentInfo *out_info, Error **err
 	if (call(client, WIRE_SERVICE_PING, until, &outcome, err) < 0)
 		return error_wrap(err, "ping the guest's agent");
 	*out_info = (AgentInfo){
-		.version = outcome.version ? steal(&outcome.version) : xstrdup("unknown"),
+		.version = take_text(&outcome.version),
 		.uptime_ms = outcome.uptime_ms,
 		.round_trip_ns = clock_monotonic_ns() - begin_ns,
 	};

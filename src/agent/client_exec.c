@@ -136,7 +136,7 @@ static int take_frames(Pump *pump, Error **err)
 			return -1;
 		if (frame.type == WIRE_WINDOW_ADD) {
 			pump->send_credit += wire_get_u32(frame.payload);
-			if (pump->send_credit > WIRE_WINDOW_MAX)
+			if (pump->send_credit > (uint64_t)WIRE_WINDOW_MAX)
 				return conn_breach("too much credit", err);
 		}
 		if (frame.type == WIRE_CLOSE) {
@@ -261,12 +261,10 @@ static int read_result(Pump *pump, ExecResult *out_result, Error **err)
 	if (pump->is_unwanted) {
 		*out_result = (ExecResult){ .end = EXEC_SIGNALED, .status = SIGPIPE };
 	} else if (outcome->has_error && is_about_command(outcome->error)) {
-		*out_result = (ExecResult){
-			.end = EXEC_NOT_STARTED,
-			.error = outcome->error,
-			.message = outcome->message ? steal(&outcome->message)
-						    : xstrdup(wire_error_name(outcome->error)),
-		};
+		*out_result = (ExecResult){ .end = EXEC_NOT_STARTED, .error = outcome->error };
+		out_result->message = steal(&outcome->message);
+		if (!out_result->message)
+			out_result->message = xstrdup(wire_error_name(outcome->error));
 	} else if (conn_check(outcome, err) < 0) {
 		return -1;
 	} else if (outcome->has_status && outcome->status <= 255) {

@@ -70,7 +70,7 @@ static int take_put_frames(Put *put, Error **err)
 	while (!put->is_closed && (got = conn_next(put->client, put->stream, &frame, err)) > 0) {
 		if (frame.type == WIRE_WINDOW_ADD) {
 			put->credit += wire_get_u32(frame.payload);
-			if (put->credit > WIRE_WINDOW_MAX)
+			if (put->credit > (uint64_t)WIRE_WINDOW_MAX)
 				return conn_breach("too much credit", err);
 		} else if (frame.type == WIRE_CLOSE) {
 			if (conn_outcome(&frame, &put->outcome, err) < 0)

@@ -1,7 +1,7 @@
 /*
  * QEMU's microvm machine: the command line, and what must be true of the host for it.
  *
- * Every odd word of the line has a reason, found by measuring (docs/hypervisors.md):
+ * Every odd word of the line has a reason, found by measuring:
  *  - pic=off,pit=off: with ACPI on, the emulated interrupt controller and timer make most boots
  *    panic early; rtc=on: without it the kernel waits two seconds for one; acpi=on: without it
  *    poweroff hangs.

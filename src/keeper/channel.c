@@ -135,7 +135,7 @@ static void on_connect_again(void *arg)
 		ask(channel);
 }
 
-int channel_open(Channel *channel, Loop *loop, const char *socket, bool asks,
+int channel_open(Channel *channel, Loop *loop, const char *socket, bool ask_first,
 		 const ChannelOwner *owner, void *arg, Error **err)
 {
 	channel->loop = loop;
@@ -148,7 +148,7 @@ int channel_open(Channel *channel, Loop *loop, const char *socket, bool asks,
 	channel->link.source.fd = -1;
 	if (connect_link(channel, err) < 0)
 		return -1;
-	if (asks)
+	if (ask_first)
 		ask(channel);
 	return 0;
 }

@@ -41,8 +41,8 @@ typedef struct Channel {
 	Link link;
 } Channel;
 
-/* `link` of *channel may be uninitialised. `ask`: the guest may run already. */
-int channel_open(Channel *channel, Loop *loop, const char *socket, bool ask,
+/* `link` of *channel may be uninitialised. `ask_first`: the guest may run already. */
+int channel_open(Channel *channel, Loop *loop, const char *socket, bool ask_first,
 		 const ChannelOwner *owner, void *arg, Error **err);
 void channel_close(Channel *channel);
 /* Look after a link that died; call it when no callback runs. */

@@ -11,8 +11,6 @@
 #include "util/mem.h"
 #include "util/os.h"
 
-extern char **environ;
-
 /* Beyond the numbers that the hypervisor gets, so that no dup2 overwrites the source of another. */
 #define FD_FLOOR 16
 

@@ -53,6 +53,12 @@ static void enqueue(Link *link, const void *bytes, size_t len)
 	link->queue_end += len;
 }
 
+/* iovec has no const, but sending does not write. */
+static struct iovec part_of(const void *bytes, size_t len)
+{
+	return (struct iovec){ .iov_base = (void *)(uintptr_t)bytes, .iov_len = len };
+}
+
 /* Send what the socket takes at once, queue the rest; order is kept. */
 static void send_parts(Link *link, const struct iovec *parts, size_t count)
 {
@@ -84,12 +90,7 @@ static void send_parts(Link *link, const struct iovec *parts, size_t count)
 
 void link_send_bytes(Link *link, const void *bytes, size_t len)
 {
-	/* iovec has no const, but sending does not write. */
-	union {
-		const void *in;
-		void *out;
-	} base = { .in = bytes };
-	struct iovec part = { .iov_base = base.out, .iov_len = len };
+	struct iovec part = part_of(bytes, len);
 
 	send_parts(link, &part, 1);
 }
@@ -97,16 +98,11 @@ void link_send_bytes(Link *link, const void *bytes, size_t len)
 void link_send(Link *link, const WireFrame *frame)
 {
 	uint8_t header[WIRE_HEADER_SIZE];
-	union {
-		const uint8_t *in;
-		void *out;
-	} payload = { .in = frame->payload };
-	struct iovec parts[2] = {
-		{ .iov_base = header, .iov_len = sizeof(header) },
-		{ .iov_base = payload.out, .iov_len = frame->length },
-	};
+	struct iovec parts[2];
 
 	wire_pack_header(header, frame);
+	parts[0] = part_of(header, sizeof(header));
+	parts[1] = part_of(frame->payload, frame->length);
 	send_parts(link, parts, frame->length > 0 ? 2 : 1);
 }
 

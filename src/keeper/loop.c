@@ -6,8 +6,7 @@
 
 void loop_add(Loop *loop, Source *source)
 {
-	loop->sources =
-		xreallocarray(loop->sources, loop->source_count + 1, sizeof(*loop->sources));
+	loop->sources = xreallocarray(loop->sources, loop->source_count + 1, sizeof(Source *));
 	loop->sources[loop->source_count++] = source;
 }
 
@@ -32,7 +31,7 @@ void loop_set_timer(Loop *loop, Timer *timer, Deadline at)
 {
 	loop_drop_timer(loop, timer);
 	timer->at = at;
-	loop->timers = xreallocarray(loop->timers, loop->timer_count + 1, sizeof(*loop->timers));
+	loop->timers = xreallocarray(loop->timers, loop->timer_count + 1, sizeof(Timer *));
 	loop->timers[loop->timer_count++] = timer;
 }
 
