@@ -10,25 +10,19 @@ static void on_signal(int signum)
 	requested = 1;
 }
 
-/* A signal that our caller had ignored stays so: nohup and background jobs mean it. */
-static void catch_signal(int signum)
+void cancel_install(void)
 {
 	/* No SA_RESTART: a blocked wait must come back and look. SA_RESETHAND: the second one
 	 * kills. */
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+	struct sigaction catch = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	struct sigaction former;
 
-	if (sigaction(signum, NULL, &former) == 0 && former.sa_handler != SIG_IGN)
-		(void)sigaction(signum, &action, NULL);
-}
-
-void cancel_install(void)
-{
-	struct sigaction ignore = { .sa_handler = SIG_IGN };
-
-	catch_signal(SIGINT);
-	catch_signal(SIGTERM);
-	catch_signal(SIGHUP);
+	(void)sigaction(SIGINT, &catch, NULL);
+	(void)sigaction(SIGTERM, &catch, NULL);
+	/* nohup means it. */
+	if (sigaction(SIGHUP, NULL, &former) == 0 && former.sa_handler != SIG_IGN)
+		(void)sigaction(SIGHUP, &catch, NULL);
 	(void)sigaction(SIGPIPE, &ignore, NULL);
 }
 
