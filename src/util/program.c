@@ -23,7 +23,6 @@ static const struct {
 	{ "zstd", "zstd" },
 	{ "xz", "xz-utils" },
 	{ "bzip2", "bzip2" },
-	{ "losetup", "mount" },
 };
 
 char *program_find(const char *name)
