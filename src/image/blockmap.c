@@ -1,5 +1,6 @@
 #include "image/blockmap.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "util/mem.h"
@@ -18,6 +19,7 @@ static void runs_add(BlockRuns *runs, uint64_t start, uint64_t count)
 		runs->capacity = runs->capacity ? 2 * runs->capacity : 16;
 		runs->items = xreallocarray(runs->items, runs->capacity, sizeof(BlockRun));
 	}
+	assert(runs->items);
 	runs->items[runs->count++] = (BlockRun){ start, count };
 }
 

@@ -66,11 +66,11 @@ char *hasher_finish(Hasher *hasher)
 
 	if (EVP_DigestFinal_ex(hasher->context, raw, &size) != 1)
 		abort();
-	for (unsigned i = 0; i < size; i++) {
+	for (size_t i = 0; i < size; i++) {
 		hex[2 * i] = digits[raw[i] >> 4];
 		hex[2 * i + 1] = digits[raw[i] & 15];
 	}
-	hex[2 * size] = '\0';
+	hex[2 * (size_t)size] = '\0';
 	text = xasprintf("%s:%s", hasher->algorithm, hex);
 	hasher_release(hasher);
 	return text;

@@ -7,7 +7,7 @@
 #define DESCRIPTORS_PER_BLOCK (BLOCK_SIZE / 64u)
 #define MIN_DESCRIPTOR_AREA   128u  /* blocks: 128 * 64 groups of 128 MiB = 1 TiB to grow to */
 #define MIN_INODES_PER_GROUP  8192u /* one for 16 KiB, as mke2fs does: growing keeps the ratio */
-#define MAX_INODES_PER_GROUP  (8u * BLOCK_SIZE)
+#define MAX_INODES_PER_GROUP  ((uint64_t)8 * BLOCK_SIZE)
 #define SPARE_INODES	      1024u
 #define SPARE_BLOCKS	      4096u /* so that a guest can boot before it has grown its filesystem */
 #define LAST_GROUP_SPARE      50u /* libext2fs drops a last group with less beyond its own tables */

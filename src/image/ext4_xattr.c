@@ -28,6 +28,11 @@ void ext4_count_xattrs(Ext4 *ext4, const Inode *inode)
 	}
 }
 
+static uint32_t free_inodes(const Ext4 *ext4)
+{
+	return ext4->fs->super->s_free_inodes_count;
+}
+
 /* Set all attributes. Counts the blocks of values that got an inode of their own. */
 static errcode_t set_xattrs(Ext4 *ext4, const Inode *inode, struct ext2_xattr_handle *handle,
 			    uint64_t *out_value_blocks)
@@ -36,10 +41,10 @@ static errcode_t set_xattrs(Ext4 *ext4, const Inode *inode, struct ext2_xattr_ha
 
 	for (size_t i = 0; i < inode->xattrs->count && !code; i++) {
 		const Xattr *item = &inode->xattrs->items[i];
-		uint32_t free_inodes = ext4->fs->super->s_free_inodes_count;
+		uint32_t free_before = free_inodes(ext4);
 
 		code = ext2fs_xattr_set(handle, item->name, item->value, item->size);
-		if (ext4->fs->super->s_free_inodes_count != free_inodes)
+		if (free_inodes(ext4) != free_before)
 			*out_value_blocks += (item->size + BLOCK_SIZE - 1) / BLOCK_SIZE;
 	}
 	return code;

@@ -1,5 +1,6 @@
 #include "image/inode.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "util/mem.h"
@@ -50,6 +51,7 @@ void inode_add_extent(Inode *inode, uint32_t logical, uint64_t physical, uint32_
 	if ((used & (used - 1)) == 0)
 		inode->extents =
 			xreallocarray(inode->extents, used ? 2 * (size_t)used : 1, sizeof(Extent));
+	assert(inode->extents);
 	inode->extents[used] = (Extent){ .physical = physical, .logical = logical, .count = count };
 	inode->extent_count++;
 }

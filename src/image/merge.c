@@ -52,10 +52,9 @@ void layer_add(Layer *layer, EntryKind kind, char *path_take, char *target_take,
 
 static void entry_release(LayerEntry *entry)
 {
-	free(entry->path);
-	free(entry->target);
-	inode_free(entry->inode);
-	*entry = (LayerEntry){ 0 };
+	free(steal(&entry->path));
+	free(steal(&entry->target));
+	inode_free(steal(&entry->inode));
 }
 
 void layer_release(Layer *layer)

@@ -293,7 +293,9 @@ static int parse_run(const json_t *run, OciConfig *out, Error **err)
 		return -1;
 	/* jansson's loops take a mutable object, and change nothing in it. */
 	json_object_foreach((json_t *)(uintptr_t)ports, key, value)
+	{
 		strv_push(&out->exposed_ports, key);
+	}
 	json_object_foreach((json_t *)(uintptr_t)labels, key, value)
 	{
 		if (!json_is_string(value))

@@ -72,7 +72,7 @@ static bool parse_number(const unsigned char *field, size_t length, uint64_t *ou
 static bool checksum_is_right(const unsigned char *block)
 {
 	uint64_t stated;
-	uint64_t sum = ' ' * CHECKSUM_LENGTH;
+	uint64_t sum = (uint64_t)' ' * CHECKSUM_LENGTH;
 
 	for (size_t i = 0; i < TAR_BLOCK; i++)
 		if (i < CHECKSUM_AT || i >= CHECKSUM_AT + CHECKSUM_LENGTH)
