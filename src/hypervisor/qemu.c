@@ -194,7 +194,7 @@ static void add_channels(Strv *argv, const LaunchRequest *request)
 	add(argv, "-device", "virtserialport,chardev=agent,name=" AGENT_PORT);
 	addf(argv, "-chardev", "socket,id=monitor,fd=%d,server=on,wait=off", LAUNCH_CONTROL_FD);
 	add(argv, "-mon", "chardev=monitor,mode=control");
-	addf(argv, "-chardev", "file,id=console,path=%s", console_value);
+	addf(argv, "-chardev", "file,id=console,path=%s,append=on", console_value);
 	add(argv, "-serial", "chardev:console");
 }
 

@@ -4,6 +4,7 @@
 
 #include "keeper/channel.h"
 #include "keeper/claim.h"
+#include "keeper/console.h"
 #include "keeper/control.h"
 #include "keeper/ending.h"
 #include "keeper/log.h"
@@ -31,6 +32,7 @@ typedef struct Keeper {
 	Channel channel;
 	Relay relay;
 	Control control;
+	Console console;
 	int claim_fd;
 	int ready_fd; /* -1: answered */
 	Source ready_source;
@@ -177,6 +179,7 @@ static int open_parts(Keeper *keeper, Error **err)
 	if (failpoint("keeper.claim", err) < 0 ||
 	    claim_take(plan, claim_until, &keeper->claim_fd, err) < 0 ||
 	    failpoint("keeper.listen", err) < 0 ||
+	    console_open(&keeper->console, loop, plan->vm_dir, !keeper->adopt, err) < 0 ||
 	    control_open(&keeper->control, loop, plan->keeper_socket, &keeper->machine,
 			 &keeper->channel, &keeper->relay, err) < 0 ||
 	    machine_open(&keeper->machine, loop, plan, keeper->adopt, &machine_owner, keeper, err) <
@@ -285,10 +288,13 @@ int keeper_run(const LaunchPlan *plan, const ProcId *adopt, int ready_fd)
 	keeper->channel.link.source.fd = -1;
 	keeper->control.loop = &keeper->loop;
 	keeper->control.listener.fd = -1;
+	keeper->console.fd = -1;
 	keeper->machine.child.fd = -1;
 	if (start(keeper, &err) < 0)
 		fail(keeper, err);
 	status = finish(keeper);
+	console_check(&keeper->console);
+	console_close(&keeper->console);
 	channel_close(&keeper->channel);
 	machine_release(&keeper->machine);
 	loop_release(&keeper->loop);

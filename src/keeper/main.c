@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +36,8 @@
 #include "util/fs.h"
 #include "util/mem.h"
 #include "util/str.h"
+
+#define LARGE_BUFFER_BYTES (64 * 1024)
 
 typedef struct Options {
 	const char *plan;
@@ -88,6 +91,8 @@ static void tidy_process(int ready_fd)
 	if (ready_fd > STDERR_FILENO + 1)
 		(void)close_range(STDERR_FILENO + 1, (unsigned)ready_fd - 1, 0);
 	(void)close_range((unsigned)ready_fd + 1, UINT_MAX, 0);
+	/* A client's buffers go back to the system when it leaves, also after many came at once. */
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(077);
 	if (chdir("/") < 0)

@@ -532,6 +532,29 @@ static void test_version(void)
 	stop_good(steal(&client));
 }
 
+/* The guest writes on its console without end. */
+static void test_console(void)
+{
+	enum { MUCH = 17 << 20 };
+	auto_client client = start_good();
+	auto_free char *path = path_join(plan.vm_dir, "console.log");
+	auto_free char *text = xmalloc(MUCH);
+	auto_free char *kept = NULL;
+	size_t len;
+	auto_error err = NULL;
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	for (size_t i = 0; i < MUCH; i++)
+		text[i] = i % 64 == 63 ? '\n' : 'x';
+	CHECK_OK(fs_write_all(fd, text, MUCH, &err), err);
+	close_fd(&fd);
+	stop_good(steal(&client));
+	CHECK_OK(fs_read(path, MUCH, &kept, &len, &err), err);
+	CHECK(len > 1000000 && len < 1100000);
+	CHECK(str_starts_with(kept, "[ember: earlier output was dropped]\nxxx"));
+	CHECK_INT(len % 64, 36);
+}
+
 static void test_busy_record(void)
 {
 	auto_client client = start_good();
@@ -590,6 +613,7 @@ int main(void)
 		{ "clients that do not read", test_slow_clients },
 		{ "clients that speak something else", test_bad_clients },
 		{ "a client of another version", test_version },
+		{ "a console that is flooded", test_console },
 		{ "a record that somebody holds", test_busy_record },
 		{ "clean up", test_clean_up },
 	};
