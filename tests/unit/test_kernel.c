@@ -146,6 +146,30 @@ static void test_module_order(void)
 	CHECK_OK(fs_remove_tree(dir, &err), err);
 }
 
+/* As Debian 13 ships them. A module that another one needs as well is taken once. */
+static void test_compressed_modules(void)
+{
+	static const char *const wanted[] = { "virtio_net", "failover" };
+	char dir[] = "/tmp/ember-unit-XXXXXX";
+	auto_free char *path = NULL;
+	auto_command Command xz = { 0 };
+	auto_error err = NULL;
+	auto_strv Strv paths = { 0 };
+
+	CHECK(mkdtemp(dir));
+	write_module(dir, "virtio_net.ko", "failover");
+	write_module(dir, "failover.ko", "");
+	path = path_join(dir, "failover.ko");
+	command_init(&xz, "xz", path, NULL);
+	CHECK_OK(command_run(&xz, deadline_in_ms(10000), &err), err);
+	CHECK(!fs_exists(path));
+	CHECK_OK(initramfs_order_modules(dir, wanted, 2, &paths, &err), err);
+	CHECK_INT(paths.count, 2);
+	CHECK_STR(paths.items[0], path);
+	CHECK(fs_exists(path));
+	CHECK_OK(fs_remove_tree(dir, &err), err);
+}
+
 static void test_circular_modules(void)
 {
 	static const char *const wanted[] = { "a" };
@@ -205,6 +229,7 @@ TEST_MAIN({ "the payload of a bzImage", test_bzimage },
 	  { "a damaged bzImage is refused", test_hostile_bzimage },
 	  { "a module names what it depends on", test_modinfo },
 	  { "modules are ordered", test_module_order },
+	  { "compressed modules", test_compressed_modules },
 	  { "modules in a circle are refused", test_circular_modules },
 	  { "the initramfs is a cpio archive", test_initramfs },
 	  { "kernels are known by their magic", test_magic });
