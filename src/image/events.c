@@ -8,7 +8,7 @@
 #include "util/json.h"
 #include "util/mem.h"
 
-/* Nobody may be reading any more; then nobody wants to know. */
+/* A failure to write shows nowhere but here: main.c ends the worker when its reader has gone. */
 static void print_take(json_t *event)
 {
 	json_auto_t *owned = event;

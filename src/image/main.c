@@ -21,6 +21,7 @@
 #include "image/import.h"
 #include "image/options.h"
 #include "image/source.h"
+#include "util/failpoint.h"
 #include "util/mem.h"
 
 /* What is opened before any privilege is given up. */
@@ -77,6 +78,8 @@ static int open_inputs(const Options *options, Files *files, Error **err)
 
 static int open_output(const Options *options, Files *files, Error **err)
 {
+	if (failpoint("image.file.create", err) < 0)
+		return -1;
 	files->output_fd =
 		open(options->output, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (files->output_fd >= 0)
@@ -161,6 +164,8 @@ static int work(const Options *options, Files *files, pid_t parent)
 
 	if (getppid() != parent)
 		return EXIT_FAILURE;
+	/* When nobody reads its events any more, nobody wants its image either. */
+	(void)signal(SIGPIPE, SIG_DFL);
 	return build(options, files, &error) < 0 ? report(error) : EXIT_SUCCESS;
 }
 
@@ -183,6 +188,7 @@ static int watch(pid_t worker, const sigset_t *signals)
 	}
 	if (!canceled && WIFEXITED(status))
 		return WEXITSTATUS(status);
+	canceled = canceled || WTERMSIG(status) == SIGPIPE;
 	if (canceled) {
 		error_set(&error, ERR_CANCELED, "interrupted");
 		error_hint(&error, "nothing was left behind; run it again when ready");
@@ -194,16 +200,13 @@ static int watch(pid_t worker, const sigset_t *signals)
 	return report(error);
 }
 
-static int run(const Options *options, Error **err)
+/* Start the worker and see it through; the signals that matter are blocked before there is anything to lose. */
+static int supervise(const Options *options, Files *files, Error **err)
 {
-	CLEANUP(files_release) Files files = { -1, -1, -1, -1, -1, { 0 } };
 	pid_t parent = getpid();
 	sigset_t signals;
 	pid_t worker;
-	int status;
 
-	if (open_inputs(options, &files, err) < 0 || open_output(options, &files, err) < 0)
-		return -1;
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGINT);
@@ -211,18 +214,28 @@ static int run(const Options *options, Error **err)
 	(void)sigaddset(&signals, SIGHUP);
 	(void)sigaddset(&signals, SIGCHLD);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
+	if (failpoint("image.file.build", err) < 0)
+		return -1;
 	worker = fork();
+	if (worker < 0)
+		return error_set_errno(err, errno, "start the builder");
 	if (worker == 0) {
-		status = work(options, &files, parent);
-		files_release(&files);
+		int status = work(options, files, parent);
+
+		files_release(files);
 		_exit(status);
 	}
-	if (worker < 0) {
-		error_set_errno(err, errno, "start the builder");
-		(void)unlink(options->output);
+	return watch(worker, &signals);
+}
+
+static int run(const Options *options, Error **err)
+{
+	CLEANUP(files_release) Files files = { -1, -1, -1, -1, -1, { 0 } };
+	int status;
+
+	if (open_inputs(options, &files, err) < 0 || open_output(options, &files, err) < 0)
 		return -1;
-	}
-	status = watch(worker, &signals);
+	status = supervise(options, &files, err);
 	if (status != EXIT_SUCCESS)
 		(void)unlink(options->output);
 	return status;

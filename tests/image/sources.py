@@ -414,6 +414,18 @@ def signals():
 
 
 @case
+def reader_gone():
+    """a build ends when nobody reads its events any more"""
+    output = SCRATCH / "unread"
+    process = subprocess.Popen([harness.PROGRAM, "--output", output, "--tar", "-", "--no-seed"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
+    process.stdout.close()
+    process.stdin.write(SMALL)
+    process.stdin.close()
+    equal((process.wait(10), output.exists()), (130, False))
+
+
+@case
 def worker_killed():
     """a worker that dies is noticed"""
     output = SCRATCH / "killed"
