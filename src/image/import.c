@@ -84,7 +84,7 @@ static void import_init(Import *import, const ImportPlan *plan)
 	};
 }
 
-static int add_layer(Import *import, const SourceLayer *source, uint32_t number, Error **err)
+static int add_layer(Import *import, const SourceLayer *source, uint16_t number, Error **err)
 {
 	auto_layer Layer layer = { .number = number, .direct = number == 1 ? &import->tree : NULL };
 	auto_free char *diff_id = NULL;
@@ -144,7 +144,7 @@ static int seed(Import *import, const json_t *run_document, Error **err)
 	SeedOptions options = {
 		.guest_fd = import->plan->guest_fd,
 		.run_document = line,
-		.layer_number = (uint32_t)import->plan->source->count + 1,
+		.layer_number = (uint16_t)(import->plan->source->count + 1),
 	};
 
 	return seed_tree(&import->tree, &import->disk, &options, err);
@@ -158,7 +158,7 @@ int import_run(const ImportPlan *plan, ImportResult *out_result, Error **err)
 
 	import_init(&import, plan);
 	for (size_t i = 0; i < plan->source->count; i++)
-		if (add_layer(&import, &plan->source->layers[i], (uint32_t)i + 1, err) < 0)
+		if (add_layer(&import, &plan->source->layers[i], (uint16_t)(i + 1), err) < 0)
 			return -1;
 	event_progress(import.context.meter.bytes_read, import.progress.total);
 

@@ -11,7 +11,7 @@
 /* Entries of one directory follow each other, so the last parent is remembered with its path. */
 typedef struct Merge {
 	Tree *tree;
-	uint32_t layer;
+	uint16_t layer;
 	char *parent_path;
 	Node *parent;
 	uint64_t parent_removals; /* tree->removals when it was found: valid while they are equal */

@@ -33,7 +33,7 @@ typedef struct Layer {
 	LayerEntry *entries;
 	size_t count;
 	size_t capacity;
-	uint32_t number; /* 1 is the lowest */
+	uint16_t number; /* 1 is the lowest */
 	Tree *direct; /* nothing lies below: markers mean nothing, and entries may be merged while they come */
 } Layer;
 

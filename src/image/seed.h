@@ -14,7 +14,7 @@
 typedef struct SeedOptions {
 	int guest_fd;		  /* the static guest program; -1: none */
 	const char *run_document; /* the text of image.json */
-	uint32_t layer_number;	  /* above all others */
+	uint16_t layer_number;	  /* above all others */
 } SeedOptions;
 
 int seed_tree(Tree *tree, Disk *disk, const SeedOptions *options, Error **err);

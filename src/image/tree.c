@@ -8,19 +8,20 @@
 
 #define FIRST_BUCKETS 1024
 
-/* FNV-1a over the name, begun with the directory's address so that equal names spread. */
-static uint32_t hash_name(const Node *dir, const char *name, size_t length)
+/* Where a name's chain begins: FNV-1a, begun with the directory's address so that equal names spread. */
+static Node **bucket_of(const Tree *tree, const Node *dir, const char *name, size_t length)
 {
 	uint64_t hash = 0xcbf29ce484222325ull ^ ((uintptr_t)dir >> 4);
 
 	for (size_t i = 0; i < length; i++)
 		hash = (hash ^ (unsigned char)name[i]) * 0x100000001b3ull;
-	return (uint32_t)(hash ^ (hash >> 32));
+	return &tree->buckets[(hash ^ (hash >> 32)) & (tree->bucket_count - 1)];
 }
 
 static Node *node_new(const char *name, size_t length, Inode *inode)
 {
-	Node *node = xcalloc(1, sizeof(*node) + length + 1);
+	/* Up to the name: the compiler would round the size up. */
+	Node *node = xcalloc(1, offsetof(Node, name) + length + 1);
 
 	memcpy(node->name, name, length);
 	node->name_length = (uint8_t)length;
@@ -65,11 +66,8 @@ void tree_release(Tree *tree)
 
 Node *tree_find(const Tree *tree, const Node *dir, const char *name, size_t length)
 {
-	uint32_t hash = hash_name(dir, name, length);
-
-	for (Node *node = tree->buckets[hash & (tree->bucket_count - 1)]; node;
-	     node = node->bucket_next)
-		if (node->hash == hash && node->parent == dir && node->name_length == length &&
+	for (Node *node = *bucket_of(tree, dir, name, length); node; node = node->bucket_next)
+		if (node->parent == dir && node->name_length == length &&
 		    !memcmp(node->name, name, length))
 			return node;
 	return NULL;
@@ -77,7 +75,7 @@ Node *tree_find(const Tree *tree, const Node *dir, const char *name, size_t leng
 
 static void bucket_insert(Tree *tree, Node *node)
 {
-	Node **bucket = &tree->buckets[node->hash & (tree->bucket_count - 1)];
+	Node **bucket = bucket_of(tree, node->parent, node->name, node->name_length);
 
 	node->bucket_next = *bucket;
 	*bucket = node;
@@ -85,7 +83,7 @@ static void bucket_insert(Tree *tree, Node *node)
 
 static void bucket_remove(Tree *tree, const Node *node)
 {
-	Node **link = &tree->buckets[node->hash & (tree->bucket_count - 1)];
+	Node **link = bucket_of(tree, node->parent, node->name, node->name_length);
 
 	while (*link != node)
 		link = &(*link)->bucket_next;
@@ -138,7 +136,6 @@ int tree_add(Tree *tree, Node *dir, const char *name, size_t length, Inode *inod
 		grow_buckets(tree);
 
 	node = node_new(name, length, inode);
-	node->hash = hash_name(dir, name, length);
 	node->parent = dir;
 	node->depth = (uint16_t)(dir->depth + 1);
 	node->previous = dir->last_child;

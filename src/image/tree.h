@@ -22,6 +22,7 @@
 
 typedef struct Node Node;
 
+/* There are millions of these: the order of members leaves no gaps. */
 struct Node {
 	Node *parent; /* NULL for the root */
 	Node *next;   /* siblings, in the order of insertion */
@@ -30,10 +31,9 @@ struct Node {
 	Node *last_child;
 	Node *bucket_next; /* chain of the tree's hash table */
 	Inode *inode;
-	uint32_t hash;
-	uint32_t replaced_in; /* merge.c: the last layer with an entry of its own in this place */
-	bool doomed;	      /* merge.c: a whiteout has been found that removes it */
 	uint16_t depth;	      /* the root is 0 */
+	uint16_t replaced_in; /* merge.c: the last layer with an entry of its own in this place */
+	bool doomed;	      /* merge.c: a whiteout has been found that removes it */
 	uint8_t name_length;
 	char name[]; /* with a terminating NUL */
 };

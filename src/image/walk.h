@@ -26,7 +26,7 @@ typedef enum WalkEnd {
 typedef struct Walk {
 	Tree *tree;
 	bool create;	  /* make missing directories 0755, 0:0; never on behalf of a symlink */
-	uint32_t without; /* end at what this layer replaces; 0: no such layer */
+	uint16_t without; /* end at what this layer replaces; 0: no such layer */
 	WalkEnd end;	  /* where it came to */
 	Node *at;
 } Walk;

@@ -46,7 +46,7 @@ static void on_release(void *arg, const Inode *inode)
 		CHECK(disk_discard(arg, inode, NULL) == 0);
 }
 
-static int add_layer(LayerContext *context, Tree *tree, uint32_t number, const uint8_t *data,
+static int add_layer(LayerContext *context, Tree *tree, uint16_t number, const uint8_t *data,
 		     size_t size)
 {
 	auto_fd fd = memfd_create("layer", MFD_CLOEXEC);

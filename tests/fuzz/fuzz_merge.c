@@ -95,14 +95,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		at += name_length + (at + name_length < size);
 		if (what == NEXT_LAYER) {
-			uint32_t number = layer.number;
+			uint16_t number = layer.number;
 
 			if (merge_layer(&tree, &layer, &err) < 0) {
 				CHECK(err);
 				return 0;
 			}
 			check_tree(&tree);
-			layer.number = number + 1;
+			layer.number = (uint16_t)(number + 1);
 			continue;
 		}
 		target_length = take_line(data + at, size - at, &target);

@@ -259,6 +259,43 @@ def stream_ends():
 
 
 @case
+def zstd_windows():
+    """a zstd window of 64 MiB is taken, a larger one refused"""
+    for bits, good in (26, True), (27, False):
+        stream = subprocess.Popen(["zstd", "-q", "-c", f"--long={bits}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        data = stream.communicate(SMALL)[0]
+        if good:
+            equal(len(build([data])), 3)
+        else:
+            refuse_layers([data], "zstd")
+
+
+@case
+def sha512():
+    """sha512 digests are checked like sha256"""
+    import hashlib
+    made = layout()
+    descriptor = made.image([SMALL], index=False)
+    blobs = made.path / "blobs"
+    (blobs / "sha512").mkdir()
+    body = json.loads((blobs / "sha256" / descriptor["digest"][7:]).read_bytes())
+    config = json.loads((blobs / "sha256" / body["config"]["digest"][7:]).read_bytes())
+    config["rootfs"]["diff_ids"] = ["sha512:" + hashlib.sha512(SMALL).hexdigest()]
+    body["config"] = made.document(config, CONFIG)
+    layer = blobs / "sha256" / body["layers"][0]["digest"][7:]
+    name = hashlib.sha512(layer.read_bytes()).hexdigest()
+    body["layers"][0]["digest"] = "sha512:" + name
+    layer.rename(blobs / "sha512" / name)
+    made.add(made.document(body, MANIFEST))
+    equal(len(read(ember_image(*words(made)))), 3)
+    config["rootfs"]["diff_ids"] = ["sha512:" + "0" * 128]
+    body["config"] = made.document(config, CONFIG)
+    made.entries = []
+    made.add(made.document(body, MANIFEST))
+    refuse(words(made), "diff_id")
+
+
+@case
 def bit_flips():
     """a flipped bit anywhere in a layer never crashes, and never leaves something behind"""
     raw = Layer().dir("d", pax_headers={"SCHILY.xattr.user.a": "1"}).file("d/f", b"data" * 300).link("h", "d/f") \

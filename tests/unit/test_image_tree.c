@@ -83,7 +83,7 @@ static void test_parse(void)
 }
 
 /* A layer in words: "d path", "f path", "l path target", "h path target", "w path", "o path". */
-static int apply(Tree *tree, uint32_t number, const char *const *words)
+static int apply(Tree *tree, uint16_t number, const char *const *words)
 {
 	auto_layer Layer layer = { .number = number };
 
