@@ -153,8 +153,8 @@ teardown_file() {
 }
 
 @test "interrupting ember ends the command in the guest" {
-	# Not through a function: a shell in the background would not hand the signal on.
-	"$EMBER" exec web -- sleep 4321 3>&- &
+	# A shell starts what is in the background with SIGINT ignored, which ember would heed.
+	env --default-signal=INT "$EMBER" exec web -- sleep 4321 3>&- &
 	local pid=$!
 
 	until_true 10 bash -c "'$EMBER' exec web -- sh -c 'ps | grep -v grep | grep -q \"sleep 4321\"' 3>&-"

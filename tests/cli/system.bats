@@ -246,7 +246,7 @@ teardown_file() {
 @test "Ctrl-C during create: 130, nothing left" {
 	local pid status=0
 
-	"$EMBER" vm create stopped-early --image busybox "${SMALL[@]}" --wait 3>&- &
+	env --default-signal=INT "$EMBER" vm create stopped-early --image busybox "${SMALL[@]}" --wait 3>&- &
 	pid=$!
 	until_true 20 test -e "$EMBER_STATE_DIR/vms/stopped-early"
 	kill -INT "$pid"
@@ -260,7 +260,7 @@ teardown_file() {
 @test "Ctrl-C during a build: 130, nothing left" {
 	local pid status=0
 
-	"$EMBER" image build interrupted 3>&- &
+	env --default-signal=INT "$EMBER" image build interrupted 3>&- &
 	pid=$!
 	until_true 30 pgrep -f mmdebstrap
 	sleep 1
