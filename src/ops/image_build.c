@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,9 +20,10 @@
 #include "util/os.h"
 #include "util/process.h"
 
-#define DEFAULT_SUITE	"bookworm"
-#define DEFAULT_VARIANT "minbase"
-#define LOG_TAIL_MAX	2000
+#define DEFAULT_SUITE	    "bookworm"
+#define DEFAULT_VARIANT	    "minbase"
+#define LOG_TAIL_MAX	    2000
+#define VERDICT_PATIENCE_MS 300
 
 static int check_options(const char *name, const BuildOptions *options, Error **err)
 {
@@ -74,6 +76,16 @@ static int finish_debootstrap(pid_t pid, bool stop_it, const char *log, Error **
 	return error_hint(err, "see whether packages can be fetched: apt-get update");
 }
 
+/* The writer has failed: did mmdebstrap fail before it, so that the tar ended early? We still hold the pipe's end: a
+ * mmdebstrap that has only lost its reader waits there. */
+static bool has_ended(pid_t pid)
+{
+	auto_fd process = os_process_fd(pid);
+	struct pollfd poll_fd = { .fd = process, .events = POLLIN };
+
+	return poll(&poll_fd, 1, VERDICT_PATIENCE_MS) > 0;
+}
+
 static int make(Context *ctx, Image *image, const BuildOptions *options, Error **err)
 {
 	auto_free char *dir = NULL;
@@ -83,6 +95,7 @@ static int make(Context *ctx, Image *image, const BuildOptions *options, Error *
 	auto_fd write_end = -1;
 	ImageSource source = { 0 };
 	auto_error builder = NULL;
+	bool stop_it;
 	int ends[2], result;
 	pid_t pid;
 
@@ -100,9 +113,9 @@ static int make(Context *ctx, Image *image, const BuildOptions *options, Error *
 	close_fd(&write_end);
 	source.tar_fd = read_end;
 	result = image_write(ctx, image, &source, err);
+	stop_it = result < 0 && (error_code(err ? *err : NULL) == ERR_CANCELED || !has_ended(pid));
 	close_fd(&read_end);
-	if (finish_debootstrap(pid, result < 0 && error_code(err ? *err : NULL) == ERR_CANCELED,
-			       log, &builder) < 0) {
+	if (finish_debootstrap(pid, stop_it, log, &builder) < 0) {
 		if (result < 0 && err)
 			error_clear(err);
 		error_move(err, &builder);

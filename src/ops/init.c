@@ -222,15 +222,21 @@ int ops_deinit(Context *ctx, bool with_purge, bool *out_was_initialized, Error *
 {
 	auto_free char *config = store_path(&ctx->store, "config.json");
 	auto_strv Strv actions = { 0 };
+	auto_error cause = NULL;
 	auto_fd lock = -1;
 
 	*out_was_initialized = store_is_initialized(&ctx->store);
 	if (!*out_was_initialized)
 		return 0;
 	if (context_load(ctx, err) < 0 || refuse_with_vms(ctx, err) < 0 ||
-	    store_lock_op(&ctx->store, "store", "init", &lock, err) < 0 ||
-	    ops_reconcile(ctx, false, &actions, err) < 0)
+	    store_lock_op(&ctx->store, "store", "init", &lock, err) < 0)
 		return -1;
+	/* A --purge that was cut off has taken the store away already: the rest is still to do. */
+	if (ops_reconcile(ctx, false, &actions, &cause) < 0 &&
+	    !(with_purge && error_code(cause) == ERR_NOT_FOUND)) {
+		error_move(err, &cause);
+		return -1;
+	}
 	if (ctx->pool)
 		ctx->storage->close(ctx->pool);
 	ctx->pool = NULL;
