@@ -36,7 +36,7 @@ typedef struct VmChanges {
 	const char *network;
 } VmChanges;
 
-int ops_vm_fork(Context *ctx, const char *source, const char *name, const VmChanges *changes,
+int ops_vm_fork(Context *ctx, const char *source_name, const char *name, const VmChanges *changes,
 		Vm *out_vm, Error **err);
 
 int ops_vm_start(Context *ctx, const char *name, Vm *out_vm, Error **err);

@@ -52,7 +52,7 @@ static int prepare(Context *ctx, Vm *vm, const Kernel *kernel, LaunchPlan *plan,
 	auto_network_plan NetworkPlan connection = { 0 };
 	auto_free char *run_dir = NULL;
 	auto_free char *vm_dir = store_vm_dir(&ctx->store, vm->name);
-	auto_free char *launch = store_vm_file(&ctx->store, vm->name, "launch.json");
+	auto_free char *plan_path = store_vm_file(&ctx->store, vm->name, "launch.json");
 
 	if (!network || context_open_storage(ctx, err) < 0 ||
 	    store_make_run_dir(&ctx->store, vm->id, &run_dir, err) < 0 ||
@@ -76,7 +76,7 @@ static int prepare(Context *ctx, Vm *vm, const Kernel *kernel, LaunchPlan *plan,
 	vm_network_release(&vm->network);
 	vm->network = connection.record;
 	connection.record = (VmNetwork){ 0 };
-	return launch_plan_write(launch, plan, err);
+	return launch_plan_write(plan_path, plan, err);
 }
 
 /* The record says `starting` before the process exists and `running` after it has answered. */
