@@ -28,7 +28,7 @@
 #define AGENT_PORT	   "org.ember.agent"
 #define GUEST_INIT	   "/usr/lib/ember/ember-guest"
 #define TCG_CACHE_MIB	   128
-#define MEMORY_MIB_MIN	   64
+#define MEMORY_MIB_MIN	   96
 #define COMMAND_LINE_MAX   2047 /* COMMAND_LINE_SIZE of x86 kernels, with the final NUL */
 #define VERSION_TIMEOUT_MS 10000
 

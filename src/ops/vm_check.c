@@ -7,7 +7,7 @@
 #include "util/mem.h"
 
 #define CPUS_MAX       255 /* what a microvm's APIC can number */
-#define MEMORY_MIN_MIB 64  /* Debian's kernel and its initramfs do not fit in less */
+#define MEMORY_MIN_MIB 96  /* the stock kernel panics in 64 and boots in 80 */
 #define MEMORY_MAX_MIB (1024 * GIB / MIB)
 #define DISK_MAX_MIB   (16 * TIB / MIB) /* ext4 with 4 KiB blocks and 32-bit tools' reach */
 
@@ -46,7 +46,7 @@ int vm_check_shape(const VmChanges *shape, Error **err)
 		auto_free char *text = size_text(shape->memory_mib * MIB);
 
 		error_set(err, ERR_USAGE, "--memory: %s is out of range", text);
-		return error_hint(err, "use 64M to 1T, for example --memory 512M");
+		return error_hint(err, "use 96M to 1T, for example --memory 512M");
 	}
 	if (shape->disk_size_mib > DISK_MAX_MIB) {
 		auto_free char *text = size_text(shape->disk_size_mib * MIB);
