@@ -59,7 +59,7 @@ typedef struct ImageRef {
 
 int image_ref_parse(const char *text, ImageRef *out_ref, Error **err);
 char *image_ref_text(const ImageRef *ref);
-/* The local name by the rules of docs/cli.md: library-alpine-latest, ghcr.io-a-b-1, a digest's
+/* The local name by the rules that ember-image(1) gives: library-alpine-latest, ghcr.io-a-b-1, a digest's
  * first 12 hex digits. */
 char *image_ref_local_name(const ImageRef *ref);
 void image_ref_release(ImageRef *ref);
