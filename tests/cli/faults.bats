@@ -200,7 +200,11 @@ no_image() {
 }
 
 @test "vm stop" {
-	with_faults have_running leave_subject_stopped ember vm stop subject --timeout 5
+	have_ready() {
+		have_running
+		ember vm wait subject --for ready >/dev/null
+	}
+	with_faults have_ready leave_subject_stopped ember vm stop subject
 	no_subject
 }
 
