@@ -504,7 +504,12 @@ def confined():
     # The sanitizers' runtimes need more system calls than the list has.
     seccomp = "0" if b"__asan_init" in pathlib.Path(harness.PROGRAM).read_bytes() else "2"
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and (status.get("NoNewPrivs"), status.get("Seccomp")) != ("1", seccomp):
+    wanted = ("1", seccomp, 0)
+
+    def confinement():
+        return status.get("NoNewPrivs"), status.get("Seccomp"), int(status.get("CapPrm", "1"), 16)
+
+    while time.monotonic() < deadline and confinement() != wanted:
         worker = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         if worker:
             lines = pathlib.Path(f"/proc/{worker[0]}/status").read_text().splitlines()
@@ -512,7 +517,7 @@ def confined():
     process.stdin.close()
     process.wait(10)
     output.unlink()
-    equal((status["NoNewPrivs"], status["Seccomp"], int(status["CapPrm"], 16)), ("1", seccomp, 0))
+    equal(confinement(), wanted)
     if os.geteuid() == 0:
         equal(status["Uid"].split(), ["65534"] * 4)
 
