@@ -9,7 +9,43 @@
 #include "state/records.h"
 #include "util/mem.h"
 
-int guest_connect(Context *ctx, const char *name, Vm *out_vm, Client **out_client, Error **err)
+static int connect_once(Context *ctx, const Vm *vm, Deadline until, Client **out_client,
+			Error **err)
+{
+	auto_client client = NULL;
+
+	if (vm_process_connect(ctx, vm, &client, err) < 0 ||
+	    client_wait_ready(client, until, err) < 0)
+		return -1;
+	*out_client = steal(&client);
+	return 0;
+}
+
+/* A keeper that is killed meanwhile takes the connection with it, but not the VM: connecting again adopts it. Nothing
+ * has been asked of the guest yet, so nothing happens twice. */
+static int connect_ready(Context *ctx, const Vm *vm, int64_t timeout_ms, Client **out_client,
+			 Error **err)
+{
+	Deadline until = deadline_in_ms(timeout_ms);
+	auto_error lost = NULL;
+	int result;
+
+	report_step(ctx, "wait for the guest of vm '%s'", vm->name);
+	result = connect_once(ctx, vm, until, out_client, &lost);
+	if (result < 0 && error_code(lost) == ERR_FAILED && proc_is_alive(&vm->process))
+		result = connect_once(ctx, vm, until, out_client, err);
+	else if (result < 0)
+		error_move(err, &lost);
+	if (result < 0) {
+		error_hint(err, "see what it says: ember vm logs %s", vm->name);
+		return error_wrap(err, "wait for the guest of vm '%s'", vm->name);
+	}
+	report_done(ctx);
+	return 0;
+}
+
+int guest_connect(Context *ctx, const char *name, int64_t timeout_ms, Vm *out_vm,
+		  Client **out_client, Error **err)
 {
 	auto_vm Vm vm = { 0 };
 
@@ -17,22 +53,10 @@ int guest_connect(Context *ctx, const char *name, Vm *out_vm, Client **out_clien
 		return -1;
 	ops_vm_observe(&vm);
 	if (vm_require_state(&vm, "running", VM_MASK(VM_RUNNING), err) < 0 ||
-	    vm_process_connect(ctx, &vm, out_client, err) < 0)
+	    connect_ready(ctx, &vm, timeout_ms, out_client, err) < 0)
 		return -1;
 	*out_vm = vm;
 	vm = (Vm){ 0 };
-	return 0;
-}
-
-static int wait_ready(Context *ctx, Client *client, const char *name, int64_t timeout_ms,
-		      Error **err)
-{
-	report_step(ctx, "wait for the guest of vm '%s'", name);
-	if (client_wait_ready(client, deadline_in_ms(timeout_ms), err) < 0) {
-		error_hint(err, "see what it says: ember vm logs %s", name);
-		return error_wrap(err, "wait for the guest of vm '%s'", name);
-	}
-	report_done(ctx);
 	return 0;
 }
 
@@ -40,9 +64,7 @@ int ops_guest_wait_ready(Context *ctx, const Vm *vm, int64_t timeout_ms, Error *
 {
 	auto_client client = NULL;
 
-	if (vm_process_connect(ctx, vm, &client, err) < 0)
-		return -1;
-	return wait_ready(ctx, client, vm->name, timeout_ms, err);
+	return connect_ready(ctx, vm, timeout_ms, &client, err);
 }
 
 /* The guest's words for it, and a hint. */
@@ -62,8 +84,7 @@ int ops_guest_exec(Context *ctx, const char *name, const ExecOptions *options, i
 	auto_strv Strv env = { 0 };
 	auto_exec_result ExecResult result = { 0 };
 
-	if (guest_connect(ctx, name, &vm, &client, err) < 0 ||
-	    wait_ready(ctx, client, name, options->wait_ms, err) < 0)
+	if (guest_connect(ctx, name, options->wait_ms, &vm, &client, err) < 0)
 		return -1;
 	strv_copy(&env, &vm.env);
 	if (options->env)

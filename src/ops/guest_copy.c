@@ -205,8 +205,7 @@ int ops_guest_copy(Context *ctx, const char *source, const char *destination, ui
 		error_set(err, ERR_NOT_FOUND, "'%s' does not exist", from.path);
 		return error_hint(err, "see what is there: ls");
 	}
-	if (guest_connect(ctx, from.vm ? from.vm : to.vm, &vm, &client, err) < 0 ||
-	    client_wait_ready(client, deadline_in_ms(AGENT_WAIT_MS), err) < 0)
+	if (guest_connect(ctx, from.vm ? from.vm : to.vm, AGENT_WAIT_MS, &vm, &client, err) < 0)
 		return -1;
 	report_step(ctx, "copy '%s'", source);
 	result = to.vm ? put(ctx, client, &from, &to, out_bytes, err)

@@ -113,7 +113,7 @@ gone() {
 	boot leaver
 	kill -9 "$(keeper_of leaver)"
 	ember exec leaver -- sh -c 'poweroff -f' || true
-	expect 0 ember vm wait leaver --for stopped
+	expect 0 ember vm wait leaver --for stopped --timeout 60
 	equal "$(status_of leaver)" stopped
 	ember vm delete leaver
 }

@@ -146,7 +146,7 @@ teardown() {
 @test "a guest that powers off by itself: stopped, nothing running, and wait sees it" {
 	boot off
 	ember exec off -- sh -c 'poweroff -f' || true
-	expect 0 ember vm wait off --for stopped
+	expect 0 ember vm wait off --for stopped --timeout 60
 	equal "$(status_of off)" stopped
 	run processes
 	until_true 5 bash -c "! '$CLI_DIR/processes-of' '$EMBER_STATE_DIR' | xargs -r ps -o args= -p | grep -q '$(field off .id)'"
