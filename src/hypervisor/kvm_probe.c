@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/kvm.h>
 #include <poll.h>
 #include <signal.h>
@@ -9,7 +10,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "util/mem.h"
 #include "util/os.h"
@@ -174,6 +177,19 @@ static Outcome try_guest(void)
 	return run_guest(vcpu, run, memory);
 }
 
+/*
+ * The child, which may hang inside the kernel: it must hold nothing of the command, whose locks and
+ * pipes would stay with it, and not outlive it.
+ */
+static _Noreturn void probe_in_child(pid_t parent)
+{
+	(void)close_range(0, UINT_MAX, 0);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(OUTCOME_NO_GUEST); /* it died before we could ask to die with it */
+	_exit(try_guest());
+}
+
 static Outcome wait_for_outcome(pid_t pid)
 {
 	auto_fd fd = os_process_fd(pid);
@@ -197,8 +213,8 @@ static Outcome wait_for_outcome(pid_t pid)
 
 int kvm_probe(char **out_reason)
 {
+	pid_t parent = getpid(), pid;
 	Outcome outcome;
-	pid_t pid;
 
 	/* The common negative answers need no process. */
 	if (access("/dev/kvm", R_OK | W_OK) < 0) {
@@ -206,7 +222,7 @@ int kvm_probe(char **out_reason)
 	} else {
 		pid = fork();
 		if (pid == 0)
-			_exit(try_guest());
+			probe_in_child(parent);
 		outcome = pid < 0 ? OUTCOME_NO_VM : wait_for_outcome(pid);
 	}
 	if (outcome == OUTCOME_RUNS)
