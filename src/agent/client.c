@@ -115,29 +115,3 @@ int client_ping(Client *client, Deadline until, AgentInfo *out_info, Error **err
 	};
 	return 0;
 }
-
-int client_resize_fs(Client *client, Deadline until, uint64_t *out_bytes, Error **err)
-{
-	auto_outcome Outcome outcome = { 0 };
-
-	if (call(client, WIRE_SERVICE_RESIZE_FS, until, &outcome, err) < 0)
-		return error_wrap(err, "grow the guest's filesystem");
-	*out_bytes = outcome.size;
-	return 0;
-}
-
-int client_set_identity(Client *client, const char *hostname, const char *vm_id, Deadline until,
-			Error **err)
-{
-	auto_outcome Outcome outcome = { 0 };
-	WireWriter writer;
-
-	conn_begin(client, &writer, WIRE_SERVICE_SET_IDENTITY);
-	if (hostname)
-		wire_put_text(&writer, WIRE_TAG_HOSTNAME, hostname);
-	if (vm_id)
-		wire_put_text(&writer, WIRE_TAG_ID, vm_id);
-	if (conn_call(client, &writer, until, &outcome, err) < 0)
-		return error_wrap(err, "set the guest's identity");
-	return 0;
-}

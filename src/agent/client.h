@@ -141,8 +141,3 @@ typedef struct GetRequest {
 } GetRequest;
 
 int client_get_file(Client *client, const GetRequest *request, GuestFile *out_file, Error **err);
-
-/* Grow the root filesystem to its device; *out_bytes is its new size. */
-int client_resize_fs(Client *client, Deadline until, uint64_t *out_bytes, Error **err);
-int client_set_identity(Client *client, const char *hostname, const char *vm_id, Deadline until,
-			Error **err);
