@@ -11,6 +11,8 @@
 #include "util/mem.h"
 #include "util/os.h"
 
+#define CONNECT_PAUSE_MS 10
+
 int conn_breach(const char *what, Error **err)
 {
 	error_set(err, ERR_FAILED, "the guest's agent broke the protocol: %s", what);
@@ -46,7 +48,27 @@ int conn_poll(struct pollfd *events, size_t count, Deadline until, Error **err)
 	return 0;
 }
 
-static int connect_to(const char *path, Error **err)
+/* The keeper's queue of connections is full: it will take one in a moment. */
+static int wait_to_connect(const char *path, Deadline until, Error **err)
+{
+	if (cancel_check(err) < 0)
+		return -1;
+	if (deadline_passed(until))
+		return error_set(err, ERR_TIMEOUT, "the keeper on '%s' is too busy to connect to",
+				 path);
+	(void)poll(NULL, 0, deadline_poll_ms(deadline_sooner(until, CONNECT_PAUSE_MS)));
+	return 0;
+}
+
+static int refuse_connection(const char *path, int failure, Error **err)
+{
+	if (failure != ENOENT && failure != ECONNREFUSED)
+		return error_set_errno(err, failure, "connect to the keeper on '%s'", path);
+	error_set(err, ERR_NOT_FOUND, "no keeper listens on '%s'", path);
+	return error_hint(err, "see whether the VM still runs: ember vm list");
+}
+
+static int connect_to(const char *path, Deadline until, Error **err)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	auto_fd fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -57,13 +79,13 @@ static int connect_to(const char *path, Error **err)
 		return error_set(err, ERR_FAILED, "the socket path '%s' is longer than %zu bytes",
 				 path, sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, strlen(path));
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
-		return steal_fd(&fd);
-	if (errno == ENOENT || errno == ECONNREFUSED) {
-		error_set(err, ERR_NOT_FOUND, "no keeper listens on '%s'", path);
-		return error_hint(err, "see whether the VM still runs: ember vm list");
+	while (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			return refuse_connection(path, errno, err);
+		if (wait_to_connect(path, until, err) < 0)
+			return -1;
 	}
-	return error_set_errno(err, errno, "connect to the keeper on '%s'", path);
+	return steal_fd(&fd);
 }
 
 static int send_bytes(Client *client, const uint8_t *bytes, size_t len, Deadline until, Error **err)
@@ -92,7 +114,7 @@ int client_open(const char *keeper_socket, Deadline until, Client **out_client, 
 	WireHello hello = { .version = WIRE_VERSION, .step = WIRE_STEP_REQUEST };
 	uint8_t bytes[WIRE_HEADER_SIZE + WIRE_HELLO_SIZE];
 	auto_client client = NULL;
-	int fd = connect_to(keeper_socket, err);
+	int fd = connect_to(keeper_socket, until, err);
 
 	if (fd < 0)
 		return -1;

@@ -532,6 +532,31 @@ static void test_version(void)
 	stop_good(steal(&client));
 }
 
+/* A keeper that has more connections to accept than its queue takes. */
+static void test_busy_keeper(void)
+{
+	auto_free char *path = path_join(top, "busy.sock");
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	auto_fd listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	auto_fd waiting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	auto_client client = NULL;
+	auto_error err = NULL;
+	pid_t child;
+
+	memcpy(address.sun_path, path, strlen(path));
+	CHECK(bind(listener, (const struct sockaddr *)&address, sizeof(address)) == 0);
+	CHECK(listen(listener, 0) == 0);
+	CHECK(connect(waiting, (const struct sockaddr *)&address, sizeof(address)) == 0);
+	CHECK_FAILS(client_open(path, deadline_in_ms(50), &client, &err), err, ERR_TIMEOUT);
+	child = fork();
+	if (child == 0) {
+		(void)poll(NULL, 0, 100);
+		_exit(accept(listener, NULL, NULL) < 0);
+	}
+	CHECK_OK(client_open(path, soon(), &client, &err), err);
+	CHECK_INT(waitpid(child, NULL, 0), child);
+}
+
 /* The guest writes on its console without end. */
 static void test_console(void)
 {
@@ -613,6 +638,7 @@ int main(void)
 		{ "clients that do not read", test_slow_clients },
 		{ "clients that speak something else", test_bad_clients },
 		{ "a client of another version", test_version },
+		{ "a keeper that is busy", test_busy_keeper },
 		{ "a console that is flooded", test_console },
 		{ "a record that somebody holds", test_busy_record },
 		{ "clean up", test_clean_up },
