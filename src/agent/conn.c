@@ -228,8 +228,8 @@ static int check_hello(const WireFrame *frame, Error **err)
 	error_set(err, ERR_UNSUPPORTED,
 		  "the VM's keeper is of another version: it speaks protocol %u, this ember %d",
 		  hello.version, WIRE_VERSION);
-	return error_hint(err, "stop the VM with the ember that started it, or by force: "
-			       "ember vm stop --force");
+	return error_hint(err, "stop the VM with the ember that started it; to see its name: "
+			       "ember vm list");
 }
 
 int conn_next(Client *client, uint32_t stream, WireFrame *out_frame, Error **err)

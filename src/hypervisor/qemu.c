@@ -122,19 +122,21 @@ static int check_bounds(const Vm *vm, Error **err)
 	if (vm->cpus < 1 || (host_cpus > 0 && vm->cpus > (unsigned long)host_cpus)) {
 		error_set(err, ERR_USAGE, "vm '%s' has %u cpus, this host can run 1 to %ld",
 			  vm->name, vm->cpus, host_cpus);
-		return error_hint(err, "make it with fewer: --cpus %ld", host_cpus);
+		return error_hint(err, "make one with fewer: ember vm fork %s %s-2 --cpus %ld",
+				  vm->name, vm->name, host_cpus);
 	}
 	if (vm->memory_mib < MEMORY_MIB_MIN) {
 		error_set(err, ERR_USAGE, "vm '%s' has %llu MiB of memory, too few to boot",
 			  vm->name, (unsigned long long)vm->memory_mib);
-		return error_hint(err, "make it with at least --memory %dM", MEMORY_MIB_MIN);
+		return error_hint(err, "make one with more: ember vm fork %s %s-2 --memory %dM",
+				  vm->name, vm->name, MEMORY_MIB_MIN);
 	}
 	if (os_memory_bytes(&host_bytes) == 0 && vm->memory_mib > host_bytes >> 20) {
 		error_set(err, ERR_USAGE, "vm '%s' has %llu MiB of memory, this host has %llu",
 			  vm->name, (unsigned long long)vm->memory_mib,
 			  (unsigned long long)(host_bytes >> 20));
-		return error_hint(err, "make it with less: --memory %lluM",
-				  (unsigned long long)(host_bytes >> 21));
+		return error_hint(err, "make one with less: ember vm fork %s %s-2 --memory %lluM",
+				  vm->name, vm->name, (unsigned long long)(host_bytes >> 21));
 	}
 	return 0;
 }

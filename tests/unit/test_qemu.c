@@ -110,7 +110,9 @@ static void test_bounds(void)
 	vm.cpus = 0;
 	CHECK_FAILS(qemu_hypervisor.plan(&request, &plan, &err), err, ERR_USAGE);
 	vm.cpus = 100000;
-	CHECK_FAILS(qemu_hypervisor.plan(&request, &plan, &err), err, ERR_USAGE);
+	CHECK(qemu_hypervisor.plan(&request, &plan, &err) < 0);
+	CHECK_CONTAINS(error_hint_text(err), "ember vm fork web web-2 --cpus ");
+	error_clear(&err);
 	vm.cpus = 1;
 	vm.memory_mib = 8;
 	CHECK_FAILS(qemu_hypervisor.plan(&request, &plan, &err), err, ERR_USAGE);
