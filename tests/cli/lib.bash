@@ -14,6 +14,7 @@ export OCI=$EMBER_TEST_CACHE/oci
 export EMBER_LIBEXEC_DIR=$EMBER_BUILD
 # Enough for a busybox and for a Debian root, so that several VMs fit beside each other.
 SMALL=(--memory 256M)
+PATH=$PATH:/usr/sbin:/sbin
 
 # Every call has a deadline: a command that hangs is a failure with a name. bats' own descriptor is
 # closed, else it would wait for every keeper.
