@@ -23,6 +23,9 @@ typedef struct DriverOwner {
 	void (*ready)(void *arg);
 	/* Its vCPUs stand still, or run (again). Told after `ready` and on every change. */
 	void (*paused)(void *arg, bool is_paused);
+	/* The hypervisor stopped them itself, since a disk of the host failed to take a write. The
+	 * guest was told nothing: after DRIVER_RESUME the write is tried again. */
+	void (*stuck)(void *arg);
 	/* Why it is about to end: QEMU's ShutdownCause ("guest-shutdown"). */
 	void (*shutdown)(void *arg, const char *cause);
 	void (*refused)(void *arg, DriverRequest request, const char *why);

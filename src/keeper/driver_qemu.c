@@ -57,6 +57,15 @@ static bool send_command(Qemu *qemu, uint64_t id, const char *name)
 	return send(qemu->source.fd, line, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
 }
 
+/* RunState: of all of them only one runs, and only one is left by another attempt. */
+static void tell_status(const Qemu *qemu, const char *status)
+{
+	if (str_equal(status, "io-error"))
+		qemu->owner->stuck(qemu->arg);
+	else
+		qemu->owner->paused(qemu->arg, !str_equal(status, "running"));
+}
+
 static void on_return(Qemu *qemu, const QmpMessage *message)
 {
 	if (message->id == COMMAND_CAPABILITIES) {
@@ -66,7 +75,7 @@ static void on_return(Qemu *qemu, const QmpMessage *message)
 			qemu->is_ready = true;
 			qemu->owner->ready(qemu->arg);
 		}
-		qemu->owner->paused(qemu->arg, str_equal(message->text, "paused"));
+		tell_status(qemu, message->text);
 	} else if (message->id == COMMAND_REQUEST + DRIVER_PAUSE ||
 		   message->id == COMMAND_REQUEST + DRIVER_RESUME) {
 		/* Also when it was so before and there is no event. */
@@ -97,7 +106,7 @@ static void on_event(Qemu *qemu, const QmpMessage *message)
 	else if (!strcmp(message->name, "GUEST_PANICKED"))
 		qemu->owner->shutdown(qemu->arg, "guest-panic");
 	else if (!strcmp(message->name, "STOP") && qemu->is_ready)
-		qemu->owner->paused(qemu->arg, true);
+		(void)send_command(qemu, COMMAND_STATUS, "query-status"); /* why? */
 	else if (!strcmp(message->name, "RESUME") && qemu->is_ready)
 		qemu->owner->paused(qemu->arg, false);
 }

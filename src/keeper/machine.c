@@ -13,6 +13,7 @@
 
 #define QUIT_PATIENCE_MS  2000
 #define DYING_PATIENCE_MS 300
+#define STUCK_RETRY_MS	  1000
 
 static void climb(Machine *machine, StopRung rung);
 
@@ -32,7 +33,43 @@ static void on_driver_ready(void *arg)
 
 static void on_driver_paused(void *arg, bool is_paused)
 {
-	set_state(arg, is_paused ? MACHINE_PAUSED : MACHINE_RUNNING);
+	Machine *machine = arg;
+
+	/* One that was stuck may be so again in a moment: the next timer believes it. */
+	if (machine->state == MACHINE_STUCK && !is_paused) {
+		machine->is_tried = true;
+		return;
+	}
+	loop_drop_timer(machine->loop, &machine->retry_timer);
+	set_state(machine, is_paused ? MACHINE_PAUSED : MACHINE_RUNNING);
+}
+
+static void on_driver_stuck(void *arg)
+{
+	Machine *machine = arg;
+
+	if (machine->is_pause_wanted) {
+		set_state(machine, MACHINE_PAUSED);
+		return;
+	}
+	if (machine->state != MACHINE_STUCK)
+		log_line("a write to the vm's disk failed, likely for want of room on the host: "
+			 "the vm stands still until it succeeds");
+	machine->is_tried = false;
+	loop_set_timer(machine->loop, &machine->retry_timer, deadline_in_ms(STUCK_RETRY_MS));
+	set_state(machine, MACHINE_STUCK);
+}
+
+static void on_retry_timer(void *arg)
+{
+	Machine *machine = arg;
+
+	if (machine->is_tried) {
+		set_state(machine, MACHINE_RUNNING);
+		return;
+	}
+	(void)machine_request(machine, DRIVER_RESUME);
+	loop_set_timer(machine->loop, &machine->retry_timer, deadline_in_ms(STUCK_RETRY_MS));
 }
 
 static void on_driver_shutdown(void *arg, const char *cause)
@@ -51,6 +88,8 @@ static void on_driver_refused(void *arg, DriverRequest request, const char *why)
 	Machine *machine = arg;
 
 	log_line("the hypervisor refused request %d: %s", (int)request, why);
+	if (request == DRIVER_PAUSE)
+		machine->is_pause_wanted = false;
 	machine->owner->refused(machine->arg, request, why);
 	if (request == DRIVER_POWER_BUTTON && machine->rung == STOP_POWER_BUTTON)
 		climb(machine, STOP_QUIT);
@@ -71,6 +110,7 @@ static void on_driver_lost(void *arg, Error *why)
 static const DriverOwner driver_owner = {
 	.ready = on_driver_ready,
 	.paused = on_driver_paused,
+	.stuck = on_driver_stuck,
 	.shutdown = on_driver_shutdown,
 	.refused = on_driver_refused,
 	.lost = on_driver_lost,
@@ -85,6 +125,7 @@ static void on_child_end(void *arg, short revents)
 		machine->driver->drain(machine->driver_state);
 	loop_remove(machine->loop, &machine->child_source);
 	loop_drop_timer(machine->loop, &machine->stop_timer);
+	loop_drop_timer(machine->loop, &machine->retry_timer);
 	machine->exit_status = child_reap(&machine->child);
 	log_line("the hypervisor has ended with status %d", machine->exit_status);
 	set_state(machine, MACHINE_GONE);
@@ -113,6 +154,7 @@ int machine_open(Machine *machine, Loop *loop, const LaunchPlan *plan, const Pro
 		.arg = arg,
 		.child = { .fd = -1 },
 		.stop_timer = { .fired = on_stop_timer, .arg = machine },
+		.retry_timer = { .fired = on_retry_timer, .arg = machine },
 		.exit_status = -1,
 	};
 	machine->driver = driver_find(plan->driver, err);
@@ -173,6 +215,7 @@ const char *machine_state_word(const Machine *machine)
 	case MACHINE_STARTING:
 		return "starting";
 	case MACHINE_PAUSED:
+	case MACHINE_STUCK:
 		return "paused";
 	case MACHINE_RUNNING:
 	case MACHINE_GONE:
@@ -183,7 +226,11 @@ const char *machine_state_word(const Machine *machine)
 
 bool machine_request(Machine *machine, DriverRequest request)
 {
-	return machine->driver_state && machine->driver->request(machine->driver_state, request);
+	if (!machine->driver_state || !machine->driver->request(machine->driver_state, request))
+		return false;
+	if (request == DRIVER_PAUSE || request == DRIVER_RESUME)
+		machine->is_pause_wanted = request == DRIVER_PAUSE;
+	return true;
 }
 
 /* Try one rung; true when it has begun, with the time until the next one. */
@@ -255,7 +302,7 @@ void machine_stop(Machine *machine, uint32_t timeout_ms)
 	if (machine->rung == STOP_NOT) {
 		machine->stop_until = until;
 		/* A guest that stands still cannot shut down. */
-		if (machine->state == MACHINE_PAUSED)
+		if (machine->state == MACHINE_PAUSED || machine->state == MACHINE_STUCK)
 			(void)machine_request(machine, DRIVER_RESUME);
 		climb(machine, STOP_AGENT);
 	} else if (machine->rung < STOP_QUIT && until.at_ns < machine->stop_until.at_ns) {

@@ -7,6 +7,9 @@
  *	the rest		the firmware's power button is pressed
  *	QUIT_PATIENCE_MS	the hypervisor is told to quit, which still flushes its disks
  *	then			SIGKILL
+ *
+ * A VM whose disk has no room on the host is stopped by the hypervisor before the guest learns of
+ * it (QEMU's werror=enospc). It is resumed every STUCK_RETRY_MS, until it stays running.
  */
 #pragma once
 
@@ -19,7 +22,8 @@ typedef enum MachineState {
 	MACHINE_STARTING, /* the hypervisor has not answered yet */
 	MACHINE_RUNNING,
 	MACHINE_PAUSED,
-	MACHINE_GONE, /* the process has ended and is reaped */
+	MACHINE_STUCK, /* a write to its disk failed; tried again and again */
+	MACHINE_GONE,  /* the process has ended and is reaped */
 } MachineState;
 
 typedef enum StopRung {
@@ -54,7 +58,10 @@ typedef struct Machine {
 	StopRung rung;
 	Deadline stop_until;
 	Timer stop_timer;
-	int exit_status; /* MACHINE_GONE: as in ExitReport */
+	Timer retry_timer;    /* MACHINE_STUCK */
+	bool is_tried;	      /* MACHINE_STUCK: resumed, and no write has failed since */
+	bool is_pause_wanted; /* somebody paused it: it is not for us to resume */
+	int exit_status;      /* MACHINE_GONE: as in ExitReport */
 } Machine;
 
 /* Start the plan's hypervisor, or watch `adopt` when it is not NULL. */

@@ -115,6 +115,23 @@ static Client *start_good(void)
 	return client;
 }
 
+static void wait_for_state(const char *state)
+{
+	auto_client client = connect_client();
+	auto_error err = NULL;
+	bool is_there = false;
+
+	for (int i = 0; i < 1000 && !is_there && !err; i++) {
+		auto_vm_status VmStatus status = { 0 };
+
+		CHECK_OK(client_status(client, soon(), &status, &err), err);
+		is_there = str_equal(status.state, state);
+		if (!is_there)
+			(void)poll(NULL, 0, 10);
+	}
+	CHECK(is_there);
+}
+
 /* Nothing of it runs any more, nothing lies about, and the record and the report say so. */
 static void check_ended(const char *reason)
 {
@@ -199,6 +216,44 @@ static void test_pause(void)
 	CHECK_OK(client_status(client, soon(), &status, &err), err);
 	CHECK_STR(status.state, "running");
 	stop_good(steal(&client));
+}
+
+/* The host has no room for what the guest writes, and then it has. */
+static void test_full_disk(void)
+{
+	auto_client client = start_good();
+	auto_client second = NULL;
+	auto_exec_result ExecResult result = { 0 };
+	KeeperIds adopted = { 0 };
+	auto_error err = NULL;
+
+	CHECK_OK(run(client, "full 2", no_ends, &result, &err), err);
+	wait_for_state("paused");
+	wait_for_state("running");
+	CHECK_OK(run(client, "resumes", no_ends, &result, &err), err);
+	CHECK_INT(exec_result_status(&result), 2);
+	/* Whoever pauses it finds it paused until he resumes it. */
+	CHECK_OK(run(client, "full 1", no_ends, &result, &err), err);
+	wait_for_state("paused");
+	CHECK_OK(client_pause(client, soon(), &err), err);
+	(void)poll(NULL, 0, 1500);
+	CHECK_OK(run(client, "resumes", no_ends, &result, &err), err);
+	CHECK_INT(exec_result_status(&result), 0);
+	CHECK_OK(client_resume(client, soon(), &err), err);
+	/* A new keeper goes on where the last one was killed. */
+	CHECK_OK(run(client, "full 1", no_ends, &result, &err), err);
+	wait_for_state("paused");
+	CHECK_OK(proc_signal(&ids.keeper, SIGKILL, &err), err);
+	CHECK_INT(proc_wait_gone(&ids.keeper, soon(), &err), 1);
+	CHECK_OK(keeper_start(getenv("EMBER_KEEPER"), plan_path, &ids.hypervisor, soon(), &adopted,
+			      &err),
+		 err);
+	ids = adopted;
+	wait_for_state("paused");
+	wait_for_state("running");
+	second = connect_client();
+	CHECK_OK(client_wait_ready(second, soon(), &err), err);
+	stop_good(steal(&second));
 }
 
 static void test_failed_start(void)
@@ -623,6 +678,7 @@ int main(void)
 	static const Test tests[] = {
 		{ "start, status, ping, stop", test_life },
 		{ "pause and resume", test_pause },
+		{ "a disk that has no room", test_full_disk },
 		{ "a hypervisor that cannot start", test_failed_start },
 		{ "a hypervisor that never answers", test_silent_start },
 		{ "the command that starts it dies", test_starter_dies },
