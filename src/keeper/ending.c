@@ -1,6 +1,5 @@
 #include "keeper/ending.h"
 
-#include "keeper/claim.h"
 #include "keeper/log.h"
 #include "model/size.h"
 #include "state/launch.h"
@@ -50,7 +49,7 @@ static int write_record(const Store *store, const LaunchPlan *plan, const ProcId
 }
 
 void ending_write(const LaunchPlan *plan, const ProcId *hypervisor, const char *reason, int status,
-		  int *claim_fd)
+		  Claim *claim)
 {
 	auto_fd lock = -1;
 	Store store = { 0 };
@@ -65,7 +64,7 @@ void ending_write(const LaunchPlan *plan, const ProcId *hypervisor, const char *
 				 &err);
 	if (err)
 		log_error(&err, "lock the record");
-	claim_drop(plan, claim_fd);
+	claim_drop(plan, claim);
 	if (got > 0 && write_record(&store, plan, hypervisor, &err) < 0)
 		log_error(&err, "write the record");
 	else if (got == 0)

@@ -9,9 +9,10 @@
  */
 #pragma once
 
+#include "keeper/claim.h"
 #include "model/launch.h"
 #include "util/process.h"
 
-/* Takes *claim_fd. */
+/* Drops the claim. */
 void ending_write(const LaunchPlan *plan, const ProcId *hypervisor, const char *reason, int status,
-		  int *claim_fd);
+		  Claim *claim);

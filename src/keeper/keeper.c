@@ -33,7 +33,7 @@ typedef struct Keeper {
 	Relay relay;
 	Control control;
 	Console console;
-	int claim_fd;
+	Claim claim;
 	int ready_fd; /* -1: answered */
 	Source ready_source;
 	Timer start_timer;
@@ -177,7 +177,7 @@ static int open_parts(Keeper *keeper, Error **err)
 		deadline_in_ms(keeper->adopt ? CLAIM_ADOPT_PATIENCE_MS : CLAIM_PATIENCE_MS);
 
 	if (failpoint("keeper.claim", err) < 0 ||
-	    claim_take(plan, claim_until, &keeper->claim_fd, err) < 0 ||
+	    claim_take(plan, claim_until, &keeper->claim, err) < 0 ||
 	    failpoint("keeper.listen", err) < 0 ||
 	    console_open(&keeper->console, loop, plan->vm_dir, !keeper->adopt, err) < 0 ||
 	    control_open(&keeper->control, loop, plan->keeper_socket, &keeper->machine,
@@ -255,9 +255,9 @@ static int finish(Keeper *keeper)
 	control_stop_listening(&keeper->control);
 	if (machine->state == MACHINE_GONE)
 		ending_write(keeper->plan, &machine->child.id, machine_exit_reason(machine),
-			     machine->exit_status, &keeper->claim_fd);
-	else if (keeper->claim_fd >= 0 && !keeper->adopt)
-		claim_drop(keeper->plan, &keeper->claim_fd);
+			     machine->exit_status, &keeper->claim);
+	else if (!keeper->adopt)
+		claim_drop(keeper->plan, &keeper->claim);
 	control_changed(&keeper->control);
 	control_close(&keeper->control, deadline_in_ms(FAREWELL_MS));
 	if (!is_answered && !keeper->adopt)
@@ -279,7 +279,7 @@ int keeper_run(const LaunchPlan *plan, const ProcId *adopt, int ready_fd)
 
 	keeper->plan = plan;
 	keeper->adopt = adopt;
-	keeper->claim_fd = -1;
+	keeper->claim = CLAIM_NONE;
 	keeper->ready_fd = ready_fd;
 	keeper->loop.after = after_round;
 	keeper->loop.after_arg = keeper;
@@ -298,6 +298,6 @@ int keeper_run(const LaunchPlan *plan, const ProcId *adopt, int ready_fd)
 	channel_close(&keeper->channel);
 	machine_release(&keeper->machine);
 	loop_release(&keeper->loop);
-	close_fd(&keeper->claim_fd);
+	claim_release(&keeper->claim);
 	return status;
 }

@@ -651,6 +651,26 @@ static void test_busy_record(void)
 	CHECK_STR(vm_state_name(vm.state), "starting");
 }
 
+/* Somebody took the directory of a keeper away, and a successor made it again. */
+static void test_successor(void)
+{
+	auto_client client = start_good();
+	auto_free char *aside = path_join(top, "aside");
+	auto_strv Strv left = { 0 };
+	auto_free char *lock = path_join(plan.run_dir, "keeper.lock");
+	auto_error err = NULL;
+
+	CHECK_OK(fs_rename(plan.run_dir, aside, &err), err);
+	CHECK_OK(fs_mkdir(plan.run_dir, 0700, &err), err);
+	CHECK_OK(fs_write_new(lock, "", 0, 0600, &err), err);
+	CHECK_OK(fs_write_new(plan.keeper_socket, "", 0, 0600, &err), err);
+	CHECK_OK(client_stop(client, 5000, NULL, &err), err);
+	CHECK(fs_exists(lock) && fs_exists(plan.keeper_socket));
+	CHECK_OK(fs_list(aside, &left, &err), err);
+	CHECK_INT(left.count, 0);
+	CHECK_OK(fs_remove_tree(aside, &err), err);
+}
+
 static void test_clean_up(void)
 {
 	auto_error err = NULL;
@@ -697,6 +717,7 @@ int main(void)
 		{ "a keeper that is busy", test_busy_keeper },
 		{ "a console that is flooded", test_console },
 		{ "a record that somebody holds", test_busy_record },
+		{ "a successor's directory", test_successor },
 		{ "clean up", test_clean_up },
 	};
 	int result;
