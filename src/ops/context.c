@@ -22,8 +22,9 @@ int context_init(Context *ctx, const char *state_dir_flag, Error **err)
 
 void context_release(Context *ctx)
 {
-	if (ctx->pool)
-		ctx->storage->close(ctx->pool);
+	context_close_storage(ctx);
+	if (ctx->has_use_lock)
+		(void)close(ctx->use_lock);
 	free(ctx->store_dir);
 	config_release(&ctx->config);
 	store_release(&ctx->store);
@@ -79,6 +80,13 @@ int context_open_storage(Context *ctx, Error **err)
 	if (ctx->storage->open(&ctx->site, &ctx->pool, err) < 0)
 		return error_wrap(err, "open %s storage", ctx->config.storage);
 	return 0;
+}
+
+void context_close_storage(Context *ctx)
+{
+	if (ctx->pool)
+		ctx->storage->close(ctx->pool);
+	ctx->pool = NULL;
 }
 
 int context_helper(const char *program, char **out_path, Error **err)

@@ -37,6 +37,10 @@ typedef struct Context {
 	StorageSite site; /* borrows from config, store and store_dir */
 	const StorageBackend *storage;
 	StoragePool *pool;
+
+	/* Held shared from change_begin() on: no deinit meanwhile. */
+	bool has_use_lock;
+	int use_lock;
 } Context;
 
 /* Open the store's paths; nothing is read or made. */
@@ -51,6 +55,7 @@ int context_load_or_init(Context *ctx, Error **err);
 void context_set_site(Context *ctx);
 /* Open the storage pool of the config (mount on demand). Idempotent. */
 int context_open_storage(Context *ctx, Error **err);
+void context_close_storage(Context *ctx); /* not open is fine */
 
 /* Path of one of our helper programs ("ember-keeper"): in EMBER_LIBEXEC_DIR, or else beside the
  * executable or in ../libexec/ember. ERR_MISSING_TOOL when the installation is incomplete. */

@@ -3,7 +3,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/registry.h"
@@ -107,7 +106,8 @@ static int drop_lost_images(Context *ctx, Error **err)
 	for (size_t i = 0; i < images.count; i++) {
 		auto_free char *dir = store_image_dir(&ctx->store, images.items[i].name);
 
-		if (images.items[i].id && strv_has(&volumes, images.items[i].id))
+		/* One that cannot be read may still be mended: `image list` shows it. */
+		if (!images.items[i].id || strv_has(&volumes, images.items[i].id))
 			continue;
 		report_warning(
 			ctx,
@@ -141,6 +141,23 @@ static int refuse_initialized(const Context *ctx, Error **err)
 	return error_hint(err, "use it as it is, or start again: ember deinit");
 }
 
+/* The commit is config.json; a store that init made before it fails is unmade. */
+static int make_store(Context *ctx, InitResult *result, Error **err)
+{
+	auto_error undo = NULL;
+
+	if (failpoint("init.storage", err) < 0)
+		return -1;
+	if (ctx->storage->init(&ctx->site, &result->adopted, err) == 0 &&
+	    drop_lost_images(ctx, err) == 0 && failpoint("init.config", err) == 0 &&
+	    store_write_config(&ctx->store, &ctx->config, err) == 0)
+		return 0;
+	context_close_storage(ctx);
+	if (ctx->storage->deinit(&ctx->site, /* purge= */ !result->adopted, &undo) < 0)
+		report_warning_error(ctx, &undo, "undo the %s storage", ctx->storage->name);
+	return error_wrap(err, "prepare %s storage", ctx->storage->name);
+}
+
 static int initialize(Context *ctx, const InitOptions *options, InitResult *result, Error **err)
 {
 	auto_fd lock = -1;
@@ -156,12 +173,10 @@ static int initialize(Context *ctx, const InitOptions *options, InitResult *resu
 	    describe_auto(options, result, err) < 0)
 		return -1;
 	report_step(ctx, "prepare %s storage", ctx->storage->name);
-	if (failpoint("init.storage", err) < 0 ||
-	    ctx->storage->init(&ctx->site, &result->adopted, err) < 0 ||
-	    drop_lost_images(ctx, err) < 0 || failpoint("init.config", err) < 0)
-		return error_wrap(err, "prepare %s storage", ctx->storage->name);
+	if (make_store(ctx, result, err) < 0)
+		return -1;
 	report_done(ctx);
-	return store_write_config(&ctx->store, &ctx->config, err);
+	return 0;
 }
 
 int ops_init(Context *ctx, const InitOptions *options, InitResult *out_result, Error **err)
@@ -174,9 +189,7 @@ int ops_init(Context *ctx, const InitOptions *options, InitResult *out_result, E
 		return -1;
 	if (initialize(ctx, options, &result, err) < 0) {
 		/* The directories stay: they hold nothing, and the next init uses them. */
-		if (ctx->pool)
-			ctx->storage->close(ctx->pool);
-		ctx->pool = NULL;
+		context_close_storage(ctx);
 		config_release(&ctx->config);
 		return -1;
 	}
@@ -202,51 +215,54 @@ static int refuse_with_vms(Context *ctx, Error **err)
 	return error_hint(err, "remove them first: ember vm delete --force --all");
 }
 
-/* Only what is ours: a state directory may be somebody's home by mistake. */
-static int purge(const Store *store, Error **err)
+/* Nobody makes, changes or removes anything while both are held (change_begin takes the second one shared). */
+static int lock_out_everybody(Context *ctx, int *out_init_lock, int *out_use_lock, Error **err)
 {
-	static const char *const entries[] = { "vms", "images", "kernels", "network",	 "store",
-					       "tmp", "trash",	"locks",   "config.json" };
+	if (store_lock_op(&ctx->store, "store", "init", out_init_lock, err) < 0)
+		return -1;
+	return store_lock_op(&ctx->store, "store", "use", out_use_lock, err);
+}
 
-	for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
-		auto_free char *path = store_path(store, entries[i]);
+/* Leave the storage in order. A store that is gone, as after a purge that was cut off, is no reason to stop. */
+static int leave_storage(Context *ctx, bool with_purge, Error **err)
+{
+	auto_strv Strv actions = { 0 };
+	auto_error cause = NULL;
 
-		if (fs_remove_tree(path, err) < 0)
-			return -1;
+	if (ops_reconcile(ctx, false, &actions, &cause) < 0 && error_code(cause) != ERR_NOT_FOUND) {
+		error_move(err, &cause);
+		return -1;
 	}
-	(void)rmdir(store->dir); /* stays when something else is in it */
+	context_close_storage(ctx);
+	ctx->storage = storage_backend_find(ctx->config.storage, err);
+	if (!ctx->storage || failpoint("deinit.storage", err) < 0 ||
+	    ctx->storage->deinit(&ctx->site, with_purge, err) < 0)
+		return error_wrap(err, "let go of the storage");
 	return 0;
 }
 
 int ops_deinit(Context *ctx, bool with_purge, bool *out_was_initialized, Error **err)
 {
 	auto_free char *config = store_path(&ctx->store, "config.json");
-	auto_strv Strv actions = { 0 };
-	auto_error cause = NULL;
-	auto_fd lock = -1;
+	auto_error unreadable = NULL;
+	auto_fd init_lock = -1;
+	auto_fd use_lock = -1;
 
 	*out_was_initialized = store_is_initialized(&ctx->store);
 	if (!*out_was_initialized)
 		return 0;
-	if (context_load(ctx, err) < 0 || refuse_with_vms(ctx, err) < 0 ||
-	    store_lock_op(&ctx->store, "store", "init", &lock, err) < 0)
+	if (lock_out_everybody(ctx, &init_lock, &use_lock, err) < 0)
 		return -1;
-	/* A --purge that was cut off has taken the store away already: the rest is still to do. */
-	if (ops_reconcile(ctx, false, &actions, &cause) < 0 &&
-	    !(with_purge && error_code(cause) == ERR_NOT_FOUND)) {
-		error_move(err, &cause);
+	*out_was_initialized = store_is_initialized(&ctx->store);
+	if (!*out_was_initialized)
+		return 0;
+	if (refuse_with_vms(ctx, err) < 0)
 		return -1;
-	}
-	if (ctx->pool)
-		ctx->storage->close(ctx->pool);
-	ctx->pool = NULL;
-	ctx->storage = storage_backend_find(ctx->config.storage, err);
-	if (!ctx->storage || failpoint("deinit.storage", err) < 0 ||
-	    ctx->storage->deinit(&ctx->site, with_purge, err) < 0)
-		return error_wrap(err, "let go of the storage");
+	if (context_load(ctx, &unreadable) < 0)
+		report_warning_error(ctx, &unreadable, "the storage is left as it is");
+	else if (leave_storage(ctx, with_purge, err) < 0)
+		return -1;
 	if (fs_remove_tree(ctx->store.run_dir, err) < 0 || failpoint("deinit.config", err) < 0)
 		return -1;
-	if (with_purge)
-		return purge(&ctx->store, err);
-	return fs_remove(config, err);
+	return with_purge ? store_purge(&ctx->store, err) : fs_remove(config, err);
 }

@@ -19,7 +19,7 @@ typedef struct Sweep {
 	Strv *actions;
 } Sweep;
 
-static int detach_network(const Vm *vm, Error **err)
+int vm_detach_network(const Vm *vm, Error **err)
 {
 	const NetworkBackend *network;
 
@@ -31,7 +31,7 @@ static int detach_network(const Vm *vm, Error **err)
 
 static int settle_stopped(Context *ctx, Vm *vm, Error **err)
 {
-	if (failpoint("reconcile.detach", err) < 0 || detach_network(vm, err) < 0 ||
+	if (failpoint("reconcile.detach", err) < 0 || vm_detach_network(vm, err) < 0 ||
 	    store_remove_run_dir(&ctx->store, vm->id, err) < 0)
 		return -1;
 	/* Only a start that never finished leads back to `created`. */
@@ -211,19 +211,43 @@ int ops_reconcile(Context *ctx, bool dry_run, Strv *out_actions, Error **err)
 	Sweep sweep = { .ctx = ctx, .dry_run = dry_run, .actions = out_actions };
 	auto_free char *vms = NULL;
 	auto_strv Strv names = { 0 };
+	size_t failed = 0;
 
 	if (context_load(ctx, err) < 0)
 		return -1;
 	vms = store_path(&ctx->store, "vms");
 	if (fs_list(vms, &names, err) < 0)
 		return -1;
-	for (size_t i = 0; i < names.count; i++)
-		if (name_check("vm", names.items[i], NULL) == 0 &&
-		    sweep_vm(&sweep, names.items[i], err) < 0)
-			return error_wrap(err, "reconcile vm '%s'", names.items[i]);
-	if (sweep_leftovers(&sweep, "tmp", err) < 0 || sweep_leftovers(&sweep, "trash", err) < 0)
+	for (size_t i = 0; i < names.count; i++) {
+		auto_error trouble = NULL;
+
+		if (name_check("vm", names.items[i], NULL) < 0 ||
+		    sweep_vm(&sweep, names.items[i], &trouble) == 0)
+			continue;
+		/* One VM that cannot be settled is no reason to leave the others. */
+		report_warning_error(ctx, &trouble, "reconcile vm '%s'", names.items[i]);
+		failed++;
+	}
+	if (sweep_leftovers(&sweep, "tmp", err) < 0 || sweep_leftovers(&sweep, "trash", err) < 0 ||
+	    sweep_volumes(&sweep, err) < 0)
 		return -1;
-	return sweep_volumes(&sweep, err);
+	if (!failed)
+		return 0;
+	error_set(err, ERR_FAILED, "%zu vm%s could not be settled", failed, failed == 1 ? "" : "s");
+	return error_hint(err, "see which: ember vm list");
+}
+
+/* From here to the end of the command no deinit; what one did before is looked at again. */
+static int hold_installation(Context *ctx, Error **err)
+{
+	if (ctx->has_use_lock)
+		return 0;
+	if (store_lock_source(&ctx->store, "store", "use", &ctx->use_lock, err) < 0)
+		return -1;
+	ctx->has_use_lock = true;
+	context_close_storage(ctx);
+	config_release(&ctx->config);
+	return context_load(ctx, err);
 }
 
 int change_begin(Context *ctx, Error **err)
@@ -232,7 +256,7 @@ int change_begin(Context *ctx, Error **err)
 	auto_error trouble = NULL;
 	Sweep sweep = { .ctx = ctx, .actions = &actions };
 
-	if (context_load(ctx, err) < 0)
+	if (context_load(ctx, err) < 0 || hold_installation(ctx, err) < 0)
 		return -1;
 	if (sweep_leftovers(&sweep, "tmp", &trouble) < 0 ||
 	    sweep_leftovers(&sweep, "trash", &trouble) < 0)

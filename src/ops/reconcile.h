@@ -10,6 +10,9 @@
  * is gone makes it `stopped` (`created` when it never ran); a start that never finished is undone. */
 int reconcile_vm(Context *ctx, Vm *vm, Error **err);
 
-/* How every change begins: load the config, and remove what crashed commands left in tmp/ and trash/ (two empty
+/* Take down what the record says of the VM's network. Idempotent. */
+int vm_detach_network(const Vm *vm, Error **err);
+
+/* How every change begins: hold the installation against a deinit, load the config, and remove what crashed commands left in tmp/ and trash/ (two empty
  * directories, as a rule). What cannot be removed is a warning. */
 int change_begin(Context *ctx, Error **err);

@@ -98,19 +98,6 @@ bool store_is_initialized(const Store *store)
 	return fs_exists(path);
 }
 
-int store_make_dirs(const Store *store, Error **err)
-{
-	if (fs_mkdir_all(store->dir, 0700, err) < 0)
-		return -1;
-	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
-		auto_free char *path = store_path(store, directories[i]);
-
-		if (fs_mkdir(path, 0700, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
 /* A directory of ours in a place that others may write to: nobody may have put one there before us. */
 static int make_private_dir(const char *path, Error **err)
 {
@@ -125,6 +112,91 @@ static int make_private_dir(const char *path, Error **err)
 		return error_hint(err,
 				  "remove it, or use another place: XDG_RUNTIME_DIR=DIR ember ...");
 	}
+	return 0;
+}
+
+/* Written before anything else, so that what has our names but not this file is somebody else's. */
+#define MARKER "ember.state"
+
+static bool has_marker(const Store *store)
+{
+	auto_free char *path = store_path(store, MARKER);
+
+	return fs_exists(path);
+}
+
+static int refuse_foreign(const Store *store, Error **err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
+		auto_free char *path = store_path(store, directories[i]);
+
+		/* Asked again, because another command may be making the installation right now. */
+		if (!fs_exists(path) || has_marker(store))
+			continue;
+		error_set(err, ERR_EXISTS, "'%s' is in the way: it is not ember's", path);
+		return error_hint(err, "choose another state directory: --state-dir DIR");
+	}
+	return 0;
+}
+
+/* Others must not be able to put things where we trust what we read: vms/NAME/launch.json is a command line. */
+static int check_own(const char *path, Error **err)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return error_set_errno(err, errno, "look at '%s'", path);
+	if (st.st_uid == geteuid() && !(st.st_mode & 022))
+		return 0;
+	error_set(err, ERR_DENIED, "'%s' belongs to somebody else, or others may write to it",
+		  path);
+	return error_hint(err, "choose another state directory: --state-dir DIR");
+}
+
+int store_make_dirs(const Store *store, Error **err)
+{
+	auto_free char *marker = store_path(store, MARKER);
+	static const char text[] =
+		"This directory is ember's. It is taken down by: ember deinit --purge\n";
+
+	if (fs_mkdir_all(store->dir, 0700, err) < 0 || check_own(store->dir, err) < 0)
+		return -1;
+	if (!has_marker(store) &&
+	    (refuse_foreign(store, err) < 0 ||
+	     fs_write_atomic(marker, text, sizeof(text) - 1, 0600, false, err) < 0))
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
+		auto_free char *path = store_path(store, directories[i]);
+
+		/* The mount point of a managed store is its filesystem's root. */
+		if (strcmp(directories[i], "store") != 0 ? make_private_dir(path, err) < 0
+							 : fs_mkdir(path, 0700, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int store_purge(const Store *store, Error **err)
+{
+	auto_free char *marker = store_path(store, MARKER);
+	auto_free char *config = store_path(store, "config.json");
+	auto_free char *locks = store_path(store, "locks");
+
+	if (!has_marker(store)) {
+		error_set(err, ERR_STATE, "'%s' has no mark of ember", store->dir);
+		return error_hint(err, "remove it by hand if nothing in it is needed");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
+		auto_free char *path = store_path(store, directories[i]);
+
+		if (strcmp(directories[i], "locks") != 0 && fs_remove_tree(path, err) < 0)
+			return -1;
+	}
+	/* config.json late, so that a purge that is cut off can be repeated; the mark after all that it vouches for. */
+	if (fs_remove(config, err) < 0 || fs_remove_tree(locks, err) < 0 ||
+	    fs_remove(marker, err) < 0)
+		return -1;
+	(void)rmdir(store->dir); /* stays when something else is in it */
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /*
  * The state directory: where things are, who may change them, and how a change becomes durable.
  *
+ *	ember.state		the mark: what is here is ours
  *	config.json		the installation's choices
  *	locks/KIND-NAME.lock	flock files, made on demand and never deleted
  *	vms/NAME/vm.json ...	one directory a VM
@@ -36,8 +37,11 @@ int store_open(const char *dir, Store *out_store, Error **err);
 void store_release(Store *store);
 
 bool store_is_initialized(const Store *store);
-/* Make the directories that every installation has. Idempotent. */
+/* Make the directories that every installation has. Idempotent. Refuses directories of these names that ember did not make
+ * (ERR_EXISTS), and places where others may write (ERR_DENIED). */
 int store_make_dirs(const Store *store, Error **err);
+/* Remove all that ember makes in a state directory, and the directory when nothing else is in it. */
+int store_purge(const Store *store, Error **err);
 /* Make RUN/ID8 (0700, ours; RUN itself when vm_id is NULL) and give its path; owned. */
 int store_make_run_dir(const Store *store, const char *vm_id, char **out_dir, Error **err);
 int store_remove_run_dir(const Store *store, const char *vm_id, Error **err);

@@ -272,13 +272,19 @@ int fs_rename(const char *from, const char *to, Error **err)
 /* flock(2) has no deadline of its own: ask again with growing pauses, up to this many milliseconds. */
 #define LOCK_PAUSE_MAX_MS 32
 
-int fs_lock(const char *path, LockMode mode, Deadline until, int *out_fd, Error **err)
+/* A lock file is only ever deleted with the whole installation; who waited for that holds a lock on nothing. */
+static bool is_still_at(int fd, const char *path)
 {
-	auto_fd fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat held, there;
+
+	return fstat(fd, &held) == 0 && stat(path, &there) == 0 && held.st_dev == there.st_dev &&
+	       held.st_ino == there.st_ino;
+}
+
+static int lock_fd(int fd, const char *path, LockMode mode, Deadline until, Error **err)
+{
 	int operation = (mode == LOCK_SHARED ? LOCK_SH : LOCK_EX) | LOCK_NB;
 
-	if (fd < 0)
-		return error_set_errno(err, errno, "open lock '%s'", path);
 	for (int pause_ms = 1; flock(fd, operation) < 0;) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return error_set_errno(err, errno, "lock '%s'", path);
@@ -290,8 +296,25 @@ int fs_lock(const char *path, LockMode mode, Deadline until, int *out_fd, Error 
 		if (pause_ms < LOCK_PAUSE_MAX_MS)
 			pause_ms *= 2;
 	}
-	*out_fd = steal_fd(&fd);
 	return 1;
+}
+
+int fs_lock(const char *path, LockMode mode, Deadline until, int *out_fd, Error **err)
+{
+	for (;;) {
+		auto_fd fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		int got;
+
+		if (fd < 0)
+			return error_set_errno(err, errno, "open lock '%s'", path);
+		got = lock_fd(fd, path, mode, until, err);
+		if (got <= 0)
+			return got;
+		if (!is_still_at(fd, path))
+			continue;
+		*out_fd = steal_fd(&fd);
+		return 1;
+	}
 }
 
 int fs_free_bytes(const char *path, uint64_t *out_bytes, Error **err)
