@@ -287,18 +287,16 @@ static int qemu_plan(const LaunchRequest *request, LaunchPlan *out_plan, Error *
 }
 
 typedef struct Search {
-	const char *name; /* " -name ember-INST-UUID " */
+	const char *name; /* ember-INST-UUID */
 	pid_t pid;
 } Search;
 
 static bool visit_process(const OsProcess *process, void *arg)
 {
 	Search *search = arg;
-	size_t program_len = strcspn(process->command_line, " ");
-	auto_free char *program = xstrndup(process->command_line, program_len);
 
-	if (strcmp(path_basename(program), QEMU_PROGRAM) != 0 ||
-	    !strstr(process->command_line, search->name))
+	if (strcmp(path_basename(process->argv.items[0]), QEMU_PROGRAM) != 0 ||
+	    !str_equal(os_process_option(process, "-name"), search->name))
 		return true;
 	search->pid = process->pid;
 	return false;
@@ -307,7 +305,7 @@ static bool visit_process(const OsProcess *process, void *arg)
 static int qemu_find_process(const char *instance_id, const char *vm_id, ProcId *out_id,
 			     Error **err)
 {
-	auto_free char *name = xasprintf(" -name ember-%s-%s ", instance_id, vm_id);
+	auto_free char *name = xasprintf("ember-%s-%s", instance_id, vm_id);
 	Search search = { .name = name };
 	ProcId id;
 

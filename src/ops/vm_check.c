@@ -1,6 +1,7 @@
 #include "ops/vm_check.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/registry.h"
 #include "model/size.h"
@@ -22,7 +23,6 @@ int vm_require_state(const Vm *vm, const char *expected, unsigned allowed_mask, 
 	case VM_STOPPED:
 		return error_hint(err, "start it first: ember vm start %s", vm->name);
 	case VM_PAUSED:
-		return error_hint(err, "resume it first: ember vm resume %s", vm->name);
 	case VM_RUNNING:
 	case VM_STARTING:
 		return error_hint(err, "stop it first: ember vm stop %s", vm->name);
@@ -36,10 +36,13 @@ int vm_require_state(const Vm *vm, const char *expected, unsigned allowed_mask, 
 
 int vm_check_shape(const VmChanges *shape, Error **err)
 {
-	if (shape->cpus > CPUS_MAX) {
-		error_set(err, ERR_USAGE, "--cpus: %u is more than the %d that a vm can have",
-			  shape->cpus, CPUS_MAX);
-		return error_hint(err, "use at most --cpus %d", CPUS_MAX);
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	uint32_t most = online > 0 && online < CPUS_MAX ? (uint32_t)online : CPUS_MAX;
+
+	if (shape->cpus > most) {
+		error_set(err, ERR_USAGE, "--cpus: %u is more than this host can give, %u",
+			  shape->cpus, most);
+		return error_hint(err, "use at most --cpus %u", most);
 	}
 	if (shape->memory_mib &&
 	    (shape->memory_mib < MEMORY_MIN_MIB || shape->memory_mib > MEMORY_MAX_MIB)) {

@@ -2,22 +2,23 @@
 #include "ops/vm.h"
 #include "ops/vm_build.h"
 #include "ops/vm_process.h"
-#include "state/launch.h"
 #include "state/records.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/mem.h"
 
-/* Of a VM whose record cannot be read, the launch plan may still tell the id: enough to find its process. */
+/* Of a VM whose record cannot be read, the launch plan may still tell the id: enough to find its process and disk. */
 static int stop_broken(Context *ctx, Vm *vm, Error **err)
 {
-	auto_free char *path = store_vm_file(&ctx->store, vm->name, "launch.json");
-	auto_launch_plan LaunchPlan plan = { 0 };
+	auto_free char *dir = store_vm_dir(&ctx->store, vm->name);
 
-	if (launch_plan_read(path, &plan, NULL) < 0)
-		return 0;
-	str_assign(&vm->id, plan.vm_id);
-	return vm_process_kill(ctx, vm, err);
+	vm->id = records_read_id_at(dir);
+	if (vm->id)
+		return vm_process_kill(ctx, vm, err);
+	report_warning(ctx,
+		       "the record of vm '%s' does not tell its disk: ember reconcile removes it",
+		       vm->name);
+	return 0;
 }
 
 static int delete_broken(Context *ctx, const char *name, bool force, Error **cause, Error **err)
@@ -33,6 +34,18 @@ static int delete_broken(Context *ctx, const char *name, bool force, Error **cau
 	return vm_destroy(ctx, &vm, err);
 }
 
+/* Its process and its network, and nothing written: a disk that is full must not keep a VM that fills it. */
+static int take_down(Context *ctx, const Vm *vm, Error **err)
+{
+	auto_error trouble = NULL;
+
+	if (failpoint("vm.delete.stop", err) < 0 || vm_process_kill(ctx, vm, err) < 0)
+		return -1;
+	if (vm_detach_network(vm, &trouble) < 0)
+		report_warning_error(ctx, &trouble, "take down the network of vm '%s'", vm->name);
+	return 0;
+}
+
 static int delete_locked(Context *ctx, const char *name, bool force, Error **err)
 {
 	auto_vm Vm vm = { 0 };
@@ -44,7 +57,7 @@ static int delete_locked(Context *ctx, const char *name, bool force, Error **err
 		error_move(err, &cause);
 		return -1;
 	}
-	if (reconcile_vm(ctx, &vm, err) < 0)
+	if (vm_state_is_live(vm.state) && !force && reconcile_vm(ctx, &vm, err) < 0)
 		return -1;
 	if (vm_state_is_live(vm.state) && !force) {
 		error_set(err, ERR_STATE, "vm '%s' is %s", name, vm_state_name(vm.state));
@@ -52,16 +65,8 @@ static int delete_locked(Context *ctx, const char *name, bool force, Error **err
 			err, "stop it first, or delete it all the same: ember vm delete --force %s",
 			name);
 	}
-	if (failpoint("vm.delete.stop", err) < 0)
+	if (vm_state_is_live(vm.state) && take_down(ctx, &vm, err) < 0)
 		return -1;
-	if (vm_state_is_live(vm.state)) {
-		if (vm_process_kill(ctx, &vm, err) < 0)
-			return -1;
-		vm_process_wait_keeper(&vm);
-		/* Takes the network down too. */
-		if (reconcile_vm(ctx, &vm, err) < 0)
-			return -1;
-	}
 	return vm_destroy(ctx, &vm, err);
 }
 

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/registry.h"
 #include "state/launch.h"
@@ -10,6 +11,7 @@
 #include "util/mem.h"
 #include "util/os.h"
 
+#define KEEPER_PROGRAM	 "ember-keeper"
 #define START_TIMEOUT_MS 30000
 #define ADOPT_TIMEOUT_MS 10000
 #define CONNECT_MS	 5000
@@ -21,9 +23,24 @@ int vm_process_start(Context *ctx, const char *name, KeeperIds *out_ids, Error *
 	auto_free char *program = NULL;
 	auto_free char *plan = store_vm_file(&ctx->store, name, "launch.json");
 
-	if (context_helper("ember-keeper", &program, err) < 0)
+	if (context_helper(KEEPER_PROGRAM, &program, err) < 0)
 		return -1;
 	return keeper_start(program, plan, NULL, deadline_in_ms(START_TIMEOUT_MS), out_ids, err);
+}
+
+/* For `inspect`. Whoever holds the lock right now is about to write the record anyway. */
+static void record_keeper(Context *ctx, const Vm *vm, const ProcId *keeper)
+{
+	auto_fd lock = -1;
+	auto_vm Vm now = { 0 };
+
+	if (store_lock(&ctx->store, "vm", vm->name, LOCK_EXCLUSIVE, DEADLINE_NOW, &lock, NULL) <=
+		    0 ||
+	    records_read_vm(&ctx->store, vm->name, &now, NULL) < 0 ||
+	    now.process.pid != vm->process.pid || now.process.started != vm->process.started)
+		return;
+	now.keeper = *keeper;
+	(void)records_write_vm(&ctx->store, &now, NULL);
 }
 
 /* The keeper was killed and the VM goes on: give it a new one. Two commands may try at once; the second one's keeper finds
@@ -34,10 +51,13 @@ static int adopt(Context *ctx, const Vm *vm, Error **err)
 	auto_free char *plan = store_vm_file(&ctx->store, vm->name, "launch.json");
 	KeeperIds ids;
 
-	if (context_helper("ember-keeper", &program, err) < 0)
+	if (context_helper(KEEPER_PROGRAM, &program, err) < 0)
 		return -1;
-	return keeper_start(program, plan, &vm->process, deadline_in_ms(ADOPT_TIMEOUT_MS), &ids,
-			    err);
+	if (keeper_start(program, plan, &vm->process, deadline_in_ms(ADOPT_TIMEOUT_MS), &ids, err) <
+	    0)
+		return -1;
+	record_keeper(ctx, vm, &ids.keeper);
+	return 0;
 }
 
 int vm_process_connect(Context *ctx, const Vm *vm, Client **out_client, Error **err)
@@ -59,6 +79,11 @@ int vm_process_connect(Context *ctx, const Vm *vm, Client **out_client, Error **
 	if (adopt(ctx, vm, &adoption) < 0 &&
 	    client_open(plan.keeper_socket, deadline_in_ms(CONNECT_MS), out_client, NULL) < 0) {
 		error_move(err, &adoption);
+		/* Its sockets may be gone with a run directory that somebody cleared. */
+		error_recode(err, ERR_STATE);
+		error_set_hint(err,
+			       "it runs but cannot be reached; end it: ember vm stop --force %s",
+			       vm->name);
 		return error_wrap(err, "give vm '%s' a new keeper", vm->name);
 	}
 	if (*out_client)
@@ -76,8 +101,9 @@ static bool visit_process(const OsProcess *process, void *arg)
 {
 	KeeperSearch *search = arg;
 
-	if (!strstr(process->command_line, "ember-keeper") ||
-	    !strstr(process->command_line, search->plan))
+	if (process->uid != geteuid() ||
+	    strcmp(path_basename(process->argv.items[0]), KEEPER_PROGRAM) != 0 ||
+	    !str_equal(os_process_option(process, "--plan"), search->plan))
 		return true;
 	return proc_identify(process->pid, &search->found, NULL) < 0;
 }
@@ -96,8 +122,18 @@ static int kill_and_wait(const ProcId *id, Error **err)
 	return gone > 0 ? 0 : -1;
 }
 
+/* Its hypervisor is gone or about to go: a moment for the report, then by force. */
+static int end_keeper(const ProcId *keeper, int64_t patience_ms, Error **err)
+{
+	int gone = proc_wait_gone(keeper, deadline_in_ms(patience_ms), err);
+
+	if (gone)
+		return gone > 0 ? 0 : -1;
+	return kill_and_wait(keeper, err);
+}
+
 /* A keeper that is about to start its hypervisor still shows its own command line in the child, so none is missed. */
-static int kill_keepers(Context *ctx, const Vm *vm, Error **err)
+static int end_keepers(Context *ctx, const Vm *vm, int64_t patience_ms, Error **err)
 {
 	auto_free char *plan = store_vm_file(&ctx->store, vm->name, "launch.json");
 
@@ -108,20 +144,17 @@ static int kill_keepers(Context *ctx, const Vm *vm, Error **err)
 			return -1;
 		if (!search.found.pid)
 			return 0;
-		if (kill_and_wait(&search.found, err) < 0)
+		if (end_keeper(&search.found, patience_ms, err) < 0)
 			return -1;
 	}
 }
 
-int vm_process_find(Context *ctx, const Vm *vm, ProcId *out_hypervisor, Error **err)
+/* By its name among the processes, whatever was (not) recorded. 1 found, 0 none, -1. */
+static int find_hypervisor(Context *ctx, const Vm *vm, ProcId *out_id, Error **err)
 {
-	if (proc_is_alive(&vm->process)) {
-		*out_hypervisor = vm->process;
-		return 1;
-	}
 	for (size_t i = 0; hypervisor_backends[i]; i++) {
 		int found = hypervisor_backends[i]->find_process(ctx->config.instance_id, vm->id,
-								 out_hypervisor, err);
+								 out_id, err);
 
 		if (found)
 			return found;
@@ -131,17 +164,16 @@ int vm_process_find(Context *ctx, const Vm *vm, ProcId *out_hypervisor, Error **
 
 int vm_process_kill(Context *ctx, const Vm *vm, Error **err)
 {
+	bool was_running = proc_is_alive(&vm->process);
 	ProcId hypervisor;
 	int found;
 
-	if (proc_is_alive(&vm->process)) {
-		if (kill_and_wait(&vm->process, err) < 0)
-			return -1;
-		vm_process_wait_keeper(vm);
-	}
-	if (kill_keepers(ctx, vm, err) < 0)
+	if (was_running && kill_and_wait(&vm->process, err) < 0)
 		return -1;
-	found = vm_process_find(ctx, vm, &hypervisor, err);
+	/* One whose start never finished has nothing to report, and must not get to start anything. */
+	if (end_keepers(ctx, vm, was_running ? KEEPER_LEAVE_MS : 0, err) < 0)
+		return -1;
+	found = find_hypervisor(ctx, vm, &hypervisor, err);
 	if (found <= 0)
 		return found;
 	return kill_and_wait(&hypervisor, err);

@@ -18,8 +18,5 @@ int vm_process_connect(Context *ctx, const Vm *vm, Client **out_client, Error **
  * name and the id. */
 int vm_process_kill(Context *ctx, const Vm *vm, Error **err);
 
-/* Is anything of this VM running? 1 yes, 0 no, -1. Costs a scan of all processes unless the record knows better. */
-int vm_process_find(Context *ctx, const Vm *vm, ProcId *out_hypervisor, Error **err);
-
 /* Give the keeper a moment to write its report and leave, so that it is not in the way of what comes next. */
 void vm_process_wait_keeper(const Vm *vm);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model/uuid.h"
+#include "state/launch.h"
 #include "state/records.h"
 #include "util/fs.h"
 #include "util/json.h"
@@ -41,14 +42,36 @@ static int not_found(const Store *store, const char *what, const char *sub_dir, 
 	return error_hint(err, "%s", hint);
 }
 
+/* The name that a directory of vms/ (NAME), tmp/ (KIND:NAME) or trash/ (KIND:NAME:ID8) stands for; owned. */
+static char *name_of_dir(const char *dir)
+{
+	const char *base = path_basename(dir);
+	const char *colon = strchr(base, ':');
+
+	return colon ? xstrndup(colon + 1, strcspn(colon + 1, ":")) : xstrdup(base);
+}
+
+/* A record says whose volume and process are meant, so a copy of it under another name must not speak for them. */
+static int check_name(const char *dir, const char *name, Error **err)
+{
+	auto_free char *expected = name_of_dir(dir);
+
+	if (str_equal(name, expected))
+		return 0;
+	return error_set(err, ERR_FAILED, "the record is that of '%s'", name);
+}
+
 int records_read_vm_at(const char *dir, Vm *out_vm, Error **err)
 {
+	auto_vm Vm vm = { 0 };
 	json_auto_t *doc = NULL;
 
 	if (read_document(dir, "vm.json", &doc, err) < 0)
 		return -1;
-	if (vm_from_json(doc, out_vm, err) < 0)
+	if (vm_from_json(doc, &vm, err) < 0 || check_name(dir, vm.name, err) < 0)
 		return error_wrap(err, "read '%s/vm.json'", dir);
+	*out_vm = vm;
+	vm = (Vm){ 0 };
 	return 0;
 }
 
@@ -125,12 +148,15 @@ int records_list_vms(const Store *store, VmList *out_list, Error **err)
 
 int records_read_image_at(const char *dir, Image *out_image, Error **err)
 {
+	auto_image Image image = { 0 };
 	json_auto_t *doc = NULL;
 
 	if (read_document(dir, "image.json", &doc, err) < 0)
 		return -1;
-	if (image_from_json(doc, out_image, err) < 0)
+	if (image_from_json(doc, &image, err) < 0 || check_name(dir, image.name, err) < 0)
 		return error_wrap(err, "read '%s/image.json'", dir);
+	*out_image = image;
+	image = (Image){ 0 };
 	return 0;
 }
 
@@ -180,15 +206,25 @@ int records_list_images(const Store *store, ImageList *out_list, Error **err)
 	return 0;
 }
 
+/* Of a VM whose record is lost the launch plan still tells it. */
+static char *read_id_of_plan(const char *dir)
+{
+	auto_free char *path = path_join(dir, "launch.json");
+	auto_launch_plan LaunchPlan plan = { 0 };
+
+	if (launch_plan_read(path, &plan, NULL) < 0 || check_name(dir, plan.vm_name, NULL) < 0)
+		return NULL;
+	return uuid_is_valid(plan.vm_id) ? xstrdup(plan.vm_id) : NULL;
+}
+
 char *records_read_id_at(const char *dir)
 {
-	json_auto_t *doc = NULL;
-	auto_free char *id = NULL;
+	auto_vm Vm vm = { 0 };
+	auto_image Image image = { 0 };
 
-	if (read_document(dir, "vm.json", &doc, NULL) < 0 &&
-	    read_document(dir, "image.json", &doc, NULL) < 0)
-		return NULL;
-	if (json_get_string(doc, "id", &id, NULL) < 0 || !uuid_is_valid(id))
-		return NULL;
-	return steal(&id);
+	if (records_read_vm_at(dir, &vm, NULL) == 0)
+		return steal(&vm.id);
+	if (records_read_image_at(dir, &image, NULL) == 0)
+		return steal(&image.id);
+	return read_id_of_plan(dir);
 }

@@ -67,7 +67,9 @@ static char *run_base(void)
 int store_open(const char *dir, Store *out_store, Error **err)
 {
 	auto_free char *base = run_base();
-	Store store = { .dir = xstrdup(dir) };
+	/* One spelling for one place: the keeper is known by the path of its plan. */
+	char *real = realpath(dir, NULL);
+	Store store = { .dir = real ? real : xstrdup(dir) };
 	size_t len = strlen(store.dir);
 
 	while (len > 1 && store.dir[len - 1] == '/')

@@ -36,5 +36,5 @@ int cancel_check(Error **err)
 	if (!requested)
 		return 0;
 	error_set(err, ERR_CANCELED, "interrupted");
-	return error_hint(err, "what was begun has been undone; run the command again when ready");
+	return error_hint(err, "see where things are: ember vm list");
 }

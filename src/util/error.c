@@ -129,6 +129,19 @@ int(error_hint)(Error **err, const char *fmt, ...)
 	return -1;
 }
 
+int error_set_hint(Error **err, const char *fmt, ...)
+{
+	va_list args;
+
+	if (!err || !*err)
+		return -1;
+	free((*err)->hint);
+	va_start(args, fmt);
+	(*err)->hint = format(fmt, args);
+	va_end(args);
+	return -1;
+}
+
 int(error_detail)(Error **err, const char *text)
 {
 	if (err && *err && !(*err)->detail && text && *text)

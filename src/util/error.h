@@ -45,6 +45,8 @@ int error_set_errno(Error **err, int errnum, const char *fmt, ...) PRINTF(3, 4);
 int error_wrap(Error **err, const char *fmt, ...) PRINTF(2, 3);
 /* Add what the user can type; the first hint wins; return -1. */
 int error_hint(Error **err, const char *fmt, ...) PRINTF(2, 3);
+/* Replace the hint, when the caller knows better than the leaf; return -1. */
+int error_set_hint(Error **err, const char *fmt, ...) PRINTF(2, 3);
 /* Add several lines of evidence (the tail of a program's stderr); return -1. */
 int error_detail(Error **err, const char *text);
 /* Change the code of a pending error when the caller knows better; return -1. */

@@ -326,12 +326,3 @@ int fs_free_bytes(const char *path, uint64_t *out_bytes, Error **err)
 	*out_bytes = (uint64_t)st.f_bavail * st.f_frsize;
 	return 0;
 }
-
-int64_t fs_mtime_ns(const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		return 0;
-	return (int64_t)st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec;
-}

@@ -64,5 +64,3 @@ int fs_lock(const char *path, LockMode mode, Deadline until, int *out_fd, Error 
 
 /* Free bytes for this user on the filesystem of `path`. */
 int fs_free_bytes(const char *path, uint64_t *out_bytes, Error **err);
-/* st_mtim of the file in ns since the epoch, 0 when it is missing. */
-int64_t fs_mtime_ns(const char *path);

@@ -24,13 +24,15 @@ int os_process_signal(int process_fd, int signum);
 
 typedef struct OsProcess {
 	pid_t pid;
-	char *command_line; /* words joined by spaces */
+	Strv argv;
+	char *command_line; /* the same, joined by spaces */
+	uid_t uid;
 } OsProcess;
+/* The word behind `option` in its command line, or NULL. */
+const char *os_process_option(const OsProcess *process, const char *option);
 /* Every process of this machine that we may look at; for reconcile only. `visit` returns false to
  * stop. */
 int os_process_scan(bool (*visit)(const OsProcess *process, void *arg), void *arg, Error **err);
-/* The PSS of a process in KiB. */
-int os_process_pss_kib(pid_t pid, uint64_t *out_kib);
 
 /* A directory entry `to` that shares all blocks of the open file (FICLONE, clonefile). `to` is
  * created. */

@@ -84,18 +84,28 @@ int os_process_signal(int process_fd, int signum)
 	return pidfd_send_signal(process_fd, signum, NULL, 0);
 }
 
-static char *read_command_line(pid_t pid)
+/* False for what has gone and for the kernel's own threads, which have no words. */
+static bool read_process(pid_t pid, OsProcess *out_process)
 {
-	auto_free char *path = xasprintf("/proc/%d/cmdline", (int)pid);
-	char *text = NULL;
+	auto_free char *dir = xasprintf("/proc/%d", (int)pid);
+	auto_free char *path = path_join(dir, "cmdline");
+	auto_free char *text = NULL;
 	size_t len = 0;
+	struct stat st;
 
-	if (fs_read(path, 65536, &text, &len, NULL) < 0)
-		return NULL;
-	for (size_t i = 0; i + 1 < len; i++)
-		if (!text[i])
-			text[i] = ' ';
-	return text;
+	if (stat(dir, &st) < 0 || fs_read(path, 65536, &text, &len, NULL) < 0 || !len)
+		return false;
+	*out_process = (OsProcess){ .pid = pid, .uid = st.st_uid };
+	for (size_t at = 0; at < len; at += strlen(text + at) + 1)
+		strv_push(&out_process->argv, text + at);
+	out_process->command_line = strv_join(&out_process->argv, " ");
+	return true;
+}
+
+static void process_release(OsProcess *process)
+{
+	strv_release(&process->argv);
+	free(process->command_line);
 }
 
 int os_process_scan(bool (*visit)(const OsProcess *process, void *arg), void *arg, Error **err)
@@ -107,34 +117,23 @@ int os_process_scan(bool (*visit)(const OsProcess *process, void *arg), void *ar
 	if (!dir)
 		return error_set_errno(err, errno, "list processes in /proc");
 	while (more && (entry = readdir(dir))) {
-		OsProcess process = { 0 };
+		CLEANUP(process_release) OsProcess process = { 0 };
 		uint64_t pid;
 
-		if (!str_parse_u64(entry->d_name, INT_MAX, &pid))
-			continue;
-		process.pid = (pid_t)pid;
-		process.command_line = read_command_line(process.pid);
-		if (process.command_line)
+		if (str_parse_u64(entry->d_name, INT_MAX, &pid) &&
+		    read_process((pid_t)pid, &process))
 			more = visit(&process, arg);
-		free(process.command_line);
 	}
 	(void)closedir(dir);
 	return 0;
 }
 
-int os_process_pss_kib(pid_t pid, uint64_t *out_kib)
+const char *os_process_option(const OsProcess *process, const char *option)
 {
-	auto_free char *path = xasprintf("/proc/%d/smaps_rollup", (int)pid);
-	auto_free char *text = NULL;
-	const char *line;
-
-	if (fs_read(path, 65536, &text, NULL, NULL) < 0)
-		return -1;
-	line = strstr(text, "\nPss:");
-	if (!line)
-		return -1;
-	*out_kib = strtoull(line + 5, NULL, 10);
-	return 0;
+	for (size_t i = 0; i + 1 < process->argv.count; i++)
+		if (!strcmp(process->argv.items[i], option))
+			return process->argv.items[i + 1];
+	return NULL;
 }
 
 int os_clone_file(int from_fd, const char *to, mode_t mode)
