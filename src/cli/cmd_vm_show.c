@@ -7,6 +7,7 @@
 #include "model/size.h"
 #include "ops/vm.h"
 #include "state/records.h"
+#include "util/json.h"
 #include "util/mem.h"
 
 #define READY_TIMEOUT_S 120
@@ -122,7 +123,29 @@ static char *runs_with(const Vm *vm)
 	return xstrdup_null(vm->hypervisor);
 }
 
-static void print_vm(App *app, const Vm *vm)
+static char *exit_text(const ExitReport *report)
+{
+	if (!report->reason)
+		return NULL;
+	if (report->status < 0)
+		return xasprintf("%s, %s", report->reason, report->at);
+	return xasprintf("%s (status %d), %s", report->reason, report->status, report->at);
+}
+
+static json_t *exit_json(const ExitReport *report)
+{
+	json_t *doc;
+
+	if (!report->reason)
+		return json_null();
+	doc = json_object();
+	json_put_take(doc, "reason", output_json_string(report->reason));
+	json_put_take(doc, "status", json_integer(report->status));
+	json_put_take(doc, "at", output_json_string(report->at));
+	return doc;
+}
+
+static void print_vm(App *app, const Vm *vm, const ExitReport *report)
 {
 	bool is_live = vm_state_is_live(vm->state);
 	const char *mode = vm->network.mode ? vm->network.mode : vm->network_mode;
@@ -148,6 +171,7 @@ static void print_vm(App *app, const Vm *vm)
 		{ "Labels", list_text(&vm->labels) },
 		{ "Created", xstrdup_null(vm->created_at) },
 		{ "Started", xstrdup_null(vm->started_at) },
+		{ "Last end", exit_text(report) },
 	};
 
 	output_facts_take(&app->out, facts, ARRAY_SIZE(facts));
@@ -157,12 +181,19 @@ int cmd_vm_inspect(App *app, const Args *args, Error **err)
 {
 	auto_vm Vm vm = { 0 };
 
-	if (ops_vm_inspect(&app->ctx, args->words[0], &vm, err) < 0)
+	auto_exit_report ExitReport report = { 0 };
+	json_t *doc;
+
+	if (ops_vm_inspect(&app->ctx, args->words[0], &vm, err) < 0 ||
+	    ops_vm_last_exit(&app->ctx, args->words[0], &report, err) < 0)
 		return -1;
-	if (app->out.is_json)
-		output_json_take(&app->out, vm_to_json(&vm));
-	else
-		print_vm(app, &vm);
+	if (!app->out.is_json) {
+		print_vm(app, &vm, &report);
+		return 0;
+	}
+	doc = vm_to_json(&vm);
+	json_put_take(doc, "last_exit", exit_json(&report));
+	output_json_take(&app->out, doc);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /*
- * doctor: what this host can do, what it lacks, and the command that mends each. Reads only.
+ * doctor: what this host can do, what it lacks, and the command that mends each. Changes no record; a managed store is
+ * mounted to be looked at.
  */
 #include <stdarg.h>
 #include <string.h>

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "model/launch.h"
 #include "model/vm.h"
 #include "ops/context.h"
 
@@ -55,6 +56,8 @@ int ops_vm_delete(Context *ctx, const char *name, bool force, Error **err);
 
 /* What it is now: the record with the truth about its process mixed in; nothing is written. */
 int ops_vm_inspect(Context *ctx, const char *name, Vm *out_vm, Error **err);
+/* How it ended last: 1 and the report, 0 when it never ended (or nobody saw it), -1. */
+int ops_vm_last_exit(Context *ctx, const char *name, ExitReport *out_report, Error **err);
 int ops_vm_list(Context *ctx, VmList *out_list, Error **err);
 /* Make a record tell the truth: live states whose hypervisor is gone read `stopped`. */
 void ops_vm_observe(Vm *vm);

@@ -22,9 +22,13 @@ int vm_require_state(const Vm *vm, const char *expected, unsigned allowed_mask, 
 	case VM_CREATED:
 	case VM_STOPPED:
 		return error_hint(err, "start it first: ember vm start %s", vm->name);
+	case VM_STARTING:
+		return error_hint(
+			err,
+			"wait for it: ember vm wait %s; if its start was cut off: ember reconcile",
+			vm->name);
 	case VM_PAUSED:
 	case VM_RUNNING:
-	case VM_STARTING:
 		return error_hint(err, "stop it first: ember vm stop %s", vm->name);
 	case VM_SUSPENDED:
 	case VM_BROKEN:
@@ -63,11 +67,22 @@ int vm_check_shape(const VmChanges *shape, Error **err)
 	return 0;
 }
 
+int vm_check_text(const char *flag, const char *text, Error **err)
+{
+	if (!text || str_is_utf8(text))
+		return 0;
+	/* Records are JSON. */
+	error_set(err, ERR_USAGE, "%s: the text is not UTF-8", flag);
+	return error_hint(err, "write it in UTF-8, for example %s abc", flag);
+}
+
 int vm_check_pairs(const char *flag, const Strv *pairs, Error **err)
 {
 	for (size_t i = 0; i < pairs->count; i++) {
 		const char *equals = strchr(pairs->items[i], '=');
 
+		if (vm_check_text(flag, pairs->items[i], err) < 0)
+			return -1;
 		if (equals && equals != pairs->items[i])
 			continue;
 		error_set(err, ERR_USAGE, "%s: '%s' is not NAME=VALUE", flag, pairs->items[i]);

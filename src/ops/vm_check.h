@@ -7,5 +7,7 @@
 
 /* cpus, memory, disk size and network of a create or fork; ERR_USAGE. Zero and NULL mean "not given". */
 int vm_check_shape(const VmChanges *shape, Error **err);
-/* Each is NAME=VALUE with a name. */
+/* What goes into a record must be UTF-8; NULL is fine. */
+int vm_check_text(const char *flag, const char *text, Error **err);
+/* Each is NAME=VALUE with a name, in UTF-8. */
 int vm_check_pairs(const char *flag, const Strv *pairs, Error **err);

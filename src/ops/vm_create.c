@@ -31,6 +31,10 @@ static int check_spec(Context *ctx, const VmSpec *spec, Error **err)
 	if (spec->hypervisor && strcmp(spec->hypervisor, "auto") != 0 &&
 	    !hypervisor_backend_find(spec->hypervisor, err))
 		return -1;
+	if (vm_check_text("--boot-args", spec->boot_args, err) < 0 ||
+	    vm_check_text("--user", spec->user, err) < 0 ||
+	    vm_check_text("--kernel", spec->kernel, err) < 0)
+		return -1;
 	if (spec->env && vm_check_pairs("--env", spec->env, err) < 0)
 		return -1;
 	if (spec->labels && vm_check_pairs("--label", spec->labels, err) < 0)

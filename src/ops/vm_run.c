@@ -280,12 +280,37 @@ static int wait_stopped(Context *ctx, const char *name, int64_t timeout_ms, Vm *
 	return error_hint(err, "stop it: ember vm stop %s", name);
 }
 
+/* A start that is under way holds the operation lock; one that died left `starting` behind. */
+static int wait_started(Context *ctx, const char *name, Deadline until, Vm *vm, Error **err)
+{
+	auto_fd lock = -1;
+	int got;
+
+	if (vm->state != VM_STARTING)
+		return 0;
+	got = store_lock(&ctx->store, "vm", name, LOCK_SHARED, until, &lock, err);
+	if (got < 0)
+		return -1;
+	vm_release(vm);
+	if (ops_vm_inspect(ctx, name, vm, err) < 0)
+		return -1;
+	if (!got) {
+		error_set(err, ERR_TIMEOUT, "vm '%s' is still starting", name);
+		return error_hint(err, "see what it does: ember vm logs %s", name);
+	}
+	if (vm->state != VM_STARTING)
+		return 0;
+	error_set(err, ERR_STATE, "the start of vm '%s' was cut off", name);
+	return error_hint(err, "undo it: ember reconcile");
+}
+
 int ops_vm_wait(Context *ctx, const char *name, WaitFor what, int64_t timeout_ms, Vm *out_vm,
 		Error **err)
 {
 	auto_vm Vm vm = { 0 };
 
-	if (context_load(ctx, err) < 0 || ops_vm_inspect(ctx, name, &vm, err) < 0)
+	if (context_load(ctx, err) < 0 || ops_vm_inspect(ctx, name, &vm, err) < 0 ||
+	    wait_started(ctx, name, deadline_in_ms(timeout_ms), &vm, err) < 0)
 		return -1;
 	if (what == WAIT_STOPPED) {
 		report_step(ctx, "wait for vm '%s' to stop", name);

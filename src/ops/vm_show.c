@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "ops/vm.h"
+#include "state/launch.h"
 #include "state/records.h"
 #include "util/fs.h"
 #include "util/mem.h"
@@ -24,6 +25,19 @@ int ops_vm_inspect(Context *ctx, const char *name, Vm *out_vm, Error **err)
 		return -1;
 	ops_vm_observe(out_vm);
 	return 0;
+}
+
+int ops_vm_last_exit(Context *ctx, const char *name, ExitReport *out_report, Error **err)
+{
+	auto_free char *path = store_vm_file(&ctx->store, name, "exit.json");
+	auto_error cause = NULL;
+
+	if (exit_report_read(path, out_report, &cause) == 0)
+		return 1;
+	if (error_code(cause) == ERR_NOT_FOUND)
+		return 0;
+	error_move(err, &cause);
+	return -1;
 }
 
 int ops_vm_list(Context *ctx, VmList *out_list, Error **err)

@@ -259,6 +259,20 @@ static size_t utf8_length(const unsigned char *c)
 	return len;
 }
 
+bool str_is_utf8(const char *text)
+{
+	const unsigned char *c = (const unsigned char *)text;
+
+	while (*c) {
+		size_t len = *c < 0x80 ? 1 : utf8_length(c);
+
+		if (!len)
+			return false;
+		c += len;
+	}
+	return true;
+}
+
 char *str_make_printable(char *text)
 {
 	unsigned char *c = (unsigned char *)text;

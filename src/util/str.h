@@ -70,6 +70,8 @@ unsigned str_distance(const char *a, const char *b);
 /* The nearest of `count` words within a third of the length, or NULL. */
 const char *str_nearest(const char *word, const char *const *words, size_t count);
 
+bool str_is_utf8(const char *text);
+
 /* Control characters (also those of U+0080..U+009F) and bytes that are not UTF-8 become '?', so that
  * untrusted text cannot drive a terminal. In place; returns its argument. */
 char *str_make_printable(char *text);
