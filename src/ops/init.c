@@ -256,7 +256,7 @@ int ops_deinit(Context *ctx, bool with_purge, bool *out_was_initialized, Error *
 	*out_was_initialized = store_is_initialized(&ctx->store);
 	if (!*out_was_initialized)
 		return 0;
-	if (refuse_with_vms(ctx, err) < 0)
+	if (refuse_with_vms(ctx, err) < 0 || (with_purge && store_check_mark(&ctx->store, err) < 0))
 		return -1;
 	if (context_load(ctx, &unreadable) < 0)
 		report_warning_error(ctx, &unreadable, "the storage is left as it is");

@@ -178,16 +178,23 @@ int store_make_dirs(const Store *store, Error **err)
 	return 0;
 }
 
+int store_check_mark(const Store *store, Error **err)
+{
+	if (has_marker(store))
+		return 0;
+	error_set(err, ERR_STATE, "'%s' has no mark of ember", store->dir);
+	return error_hint(err, "remove it by hand if nothing in it is needed: rm -r '%s'",
+			  store->dir);
+}
+
 int store_purge(const Store *store, Error **err)
 {
 	auto_free char *marker = store_path(store, MARKER);
 	auto_free char *config = store_path(store, "config.json");
 	auto_free char *locks = store_path(store, "locks");
 
-	if (!has_marker(store)) {
-		error_set(err, ERR_STATE, "'%s' has no mark of ember", store->dir);
-		return error_hint(err, "remove it by hand if nothing in it is needed");
-	}
+	if (store_check_mark(store, err) < 0)
+		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
 		auto_free char *path = store_path(store, directories[i]);
 

@@ -40,6 +40,8 @@ bool store_is_initialized(const Store *store);
 /* Make the directories that every installation has. Idempotent. Refuses directories of these names that ember did not make
  * (ERR_EXISTS), and places where others may write (ERR_DENIED). */
 int store_make_dirs(const Store *store, Error **err);
+/* ERR_STATE unless ember made what is in the state directory. */
+int store_check_mark(const Store *store, Error **err);
 /* Remove all that ember makes in a state directory, and the directory when nothing else is in it. */
 int store_purge(const Store *store, Error **err);
 /* Make RUN/ID8 (0700, ours; RUN itself when vm_id is NULL) and give its path; owned. */
