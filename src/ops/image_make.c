@@ -1,15 +1,16 @@
 #include "ops/image_make.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <string.h>
 
-#include "model/uuid.h"
 #include "ops/leftover.h"
 #include "state/records.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/json.h"
 #include "util/mem.h"
+#include "util/os.h"
 #include "util/process.h"
 
 /* What ember-image tells us, line by line. */
@@ -143,17 +144,23 @@ int image_write(Context *ctx, Image *image, const ImageSource *source, Error **e
 	return 0;
 }
 
-/* The image that is replaced leaves by way of trash/, so that there is always one of that name or none. */
-static int hide_former(Context *ctx, const char *name, const char *dir, char **out_trash,
-		       Error **err)
+/* The new image and the former one trade places, so that there is an image of that name at any time. What is in tmp/ then
+ * is the former one, which goes the way of everything there. */
+static int replace_former(Context *ctx, const Image *image, const char *tmp, const char *dir,
+			  const char *images, Error **err)
 {
-	auto_free char *id = fs_exists(dir) ? records_read_id_at(dir) : NULL;
-	auto_free char *made_up = id ? NULL : uuid_new();
+	auto_free char *parent = path_dirname(tmp);
+	auto_error cleanup = NULL;
 
-	if (!fs_exists(dir))
-		return 0;
-	*out_trash = store_trash_dir(&ctx->store, "image", name, id ? id : made_up);
-	return fs_rename(dir, *out_trash, err);
+	if (failpoint("image.exchange", err) < 0)
+		return -1;
+	if (os_rename_exchange(tmp, dir) < 0)
+		return error_set_errno(err, errno, "replace '%s' by '%s'", dir, tmp);
+	if (fs_sync_path(images, err) < 0 || fs_sync_path(parent, err) < 0)
+		return -1;
+	if (leftover_destroy(ctx, tmp, &cleanup) < 0)
+		report_warning_error(ctx, &cleanup, "remove the former image '%s'", image->name);
+	return 0;
 }
 
 int image_commit(Context *ctx, const Image *image, const char *tmp, bool replace, Error **err)
@@ -161,20 +168,15 @@ int image_commit(Context *ctx, const Image *image, const char *tmp, bool replace
 	auto_free char *dir = store_image_dir(&ctx->store, image->name);
 	auto_free char *images = store_path(&ctx->store, "images");
 	auto_free char *layout = path_join(tmp, "layout");
-	auto_free char *trash = NULL;
-	auto_error cleanup = NULL;
 
 	if (fs_remove_tree(layout, err) < 0 || failpoint("image.record", err) < 0 ||
 	    records_write_image_at(tmp, image, true, err) < 0)
 		return -1;
-	if (replace && hide_former(ctx, image->name, dir, &trash, err) < 0)
+	if (replace && fs_exists(dir))
+		return replace_former(ctx, image, tmp, dir, images, err);
+	if (failpoint("image.commit", err) < 0 || fs_rename_new(tmp, dir, err) < 0)
 		return -1;
-	if (failpoint("image.commit", err) < 0 || fs_rename_new(tmp, dir, err) < 0 ||
-	    fs_sync_path(images, err) < 0)
-		return -1;
-	if (trash && leftover_destroy(ctx, trash, &cleanup) < 0)
-		report_warning_error(ctx, &cleanup, "remove the former image '%s'", image->name);
-	return 0;
+	return fs_sync_path(images, err);
 }
 
 void image_undo(Context *ctx, const char *name)

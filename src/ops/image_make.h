@@ -19,7 +19,7 @@ typedef struct ImageSource {
 int image_begin(Context *ctx, const Image *image, char **out_dir, Error **err);
 /* Write the volume with ember-image and seal it; fills what the maker found out (size, digest, config, has_init). */
 int image_write(Context *ctx, Image *image, const ImageSource *source, Error **err);
-/* Make it visible; with `replace` an image of that name gives way to it. */
+/* Make it visible; with `replace` an image of that name gives way to it, in one step. */
 int image_commit(Context *ctx, const Image *image, const char *tmp, bool replace, Error **err);
 /* After a failure: remove everything again. Never fails: what remains is for reconcile, with a warning. */
 void image_undo(Context *ctx, const char *name);

@@ -130,8 +130,20 @@ static int fetch(Context *ctx, const Source *source, const PullOptions *options,
 	return 0;
 }
 
+/* Is the image that is here already the very same? */
+static bool is_unmoved(Context *ctx, const Image *image)
+{
+	auto_free char *dir = store_image_dir(&ctx->store, image->name);
+	auto_image Image there = { 0 };
+
+	return fs_exists(dir) && records_read_image_at(dir, &there, NULL) == 0 && there.digest &&
+	       str_equal(there.digest, image->digest) &&
+	       str_equal(there.reference, image->reference);
+}
+
+/* *out_unmoved: what was fetched is what is here, so there is nothing to commit. */
 static int make(Context *ctx, const Source *source, const PullOptions *options, Image *image,
-		Error **err)
+		bool *out_unmoved, Error **err)
 {
 	auto_free char *dir = NULL;
 	auto_free char *layout = xstrdup_null(source->layout);
@@ -144,6 +156,9 @@ static int make(Context *ctx, const Source *source, const PullOptions *options, 
 	report_step(ctx, "write image '%s'", image->name);
 	if (image_write(ctx, image, &writer, err) < 0)
 		return -1;
+	*out_unmoved = options->refresh && is_unmoved(ctx, image);
+	if (*out_unmoved)
+		return 0;
 	return image_commit(ctx, image, dir, options->refresh, err);
 }
 
@@ -191,11 +206,15 @@ int ops_image_pull(Context *ctx, const char *reference, const PullOptions *optio
 	image.reference = xstrdup(source.reference);
 	image.arch = xstrdup(os_machine());
 	image.created_at = time_text_now();
-	if (make(ctx, &source, options, &image, err) < 0) {
+	if (make(ctx, &source, options, &image, out_existed, err) < 0) {
 		image_undo(ctx, image.name);
 		return error_wrap(err, "pull '%s'", reference);
 	}
 	report_done(ctx);
+	if (*out_existed) {
+		image_undo(ctx, image.name);
+		return records_read_image(&ctx->store, image.name, out_image, err);
+	}
 	*out_image = image;
 	image = (Image){ 0 };
 	return 0;

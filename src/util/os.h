@@ -49,6 +49,8 @@ int os_sync_fd(int fd);
  * directory as well only writes the same again. */
 bool os_sync_brings_name(const char *dir);
 int os_rename_noreplace(const char *from, const char *to);
+/* Both exist, and each gets the other's name, in one step. */
+int os_rename_exchange(const char *one, const char *other);
 
 /* An fd that becomes readable when something is written to the open file, until it is cleared. */
 int os_watch_file(int fd);

@@ -202,6 +202,11 @@ int os_rename_noreplace(const char *from, const char *to)
 	return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
 }
 
+int os_rename_exchange(const char *one, const char *other)
+{
+	return renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE);
+}
+
 int os_watch_file(int fd)
 {
 	auto_fd watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);

@@ -225,6 +225,23 @@ no_image() {
 	with_faults nothing no_image ember image pull "oci:$OCI/busybox:latest" --name made
 }
 
+# A layout whose reference moves: what is here is replaced by what it names by then.
+@test "image pull --refresh: at any time there is an image of that name" {
+	local moving=$BATS_FILE_TMPDIR/moving
+
+	have_former() {
+		rm -rf "$moving"
+		cp -r "$OCI/busybox" "$moving"
+		ember image pull "oci:$moving:latest" --name made >/dev/null 2>&1
+		move_layout "$moving"
+	}
+	lose_image() {
+		ember image inspect made >/dev/null 2>&1 || complain "there is no image"
+		no_image
+	}
+	with_faults have_former lose_image ember image pull "oci:$moving:latest" --name made --refresh
+}
+
 @test "image pull from an archive, by way of skopeo" {
 	local archive=$BATS_FILE_TMPDIR/busybox.tar
 

@@ -52,6 +52,24 @@ start_registry() {
 	contains "$output$stderr" "already exists"
 }
 
+@test "--refresh replaces an image when its reference moved, and only then" {
+	local moving=$BATS_TEST_TMPDIR/moving before
+
+	cp -r "$OCI/busybox" "$moving"
+	ember image pull "oci:$moving:latest" --name moving
+	before=$(ember image inspect moving --format json)
+	expect 0 ember image pull "oci:$moving:latest" --name moving --refresh
+	contains "$output$stderr" "already exists"
+	equal "$(ember image inspect moving --format json)" "$before"
+	move_layout "$moving"
+	expect 0 ember image pull "oci:$moving:latest" --name moving --refresh
+	contains "$output" "pulled successfully"
+	expect 0 ember image inspect moving --format json
+	json ".id != \"$(jq -r .id <<<"$before")\" and .digest != \"$(jq -r .digest <<<"$before")\""
+	[ ! -e "$(jq -r .disk_path <<<"$before")" ]
+	ember image delete moving
+}
+
 @test "the volume is a clean ext4, sealed" {
 	local disk
 

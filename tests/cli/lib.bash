@@ -159,6 +159,19 @@ assert_no_leftovers() {
 	fi
 }
 
+# move_layout DIR: from now on its tag names another image, of the same content.
+move_layout() {
+	local dir=$1 blobs=$1/blobs/sha256 manifest digest
+
+	manifest=$(jq -r '.manifests[0].digest' "$dir/index.json")
+	jq -c '.annotations = { moved: "yes" }' "$blobs/${manifest#sha256:}" >"$dir/new"
+	digest=$(sha256sum <"$dir/new" | cut -d ' ' -f 1)
+	mv "$dir/new" "$blobs/$digest"
+	jq --arg digest "sha256:$digest" --argjson size "$(stat -c %s "$blobs/$digest")" \
+		'.manifests[0] += { digest: $digest, size: $size }' "$dir/index.json" >"$dir/new"
+	mv "$dir/new" "$dir/index.json"
+}
+
 # The processes of this installation, one a line, for comparing before and after.
 processes() {
 	"$CLI_DIR/processes-of" "$EMBER_STATE_DIR" | sort -n
