@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -247,6 +248,8 @@ int main(int argc, char *argv[])
 	auto_error error = NULL;
 	int status;
 
+	/* Whoever started this waits for it: nobody wants the image of one that was killed. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	if (options_parse(argc, argv, &options, &error) < 0)
 		return report(error);
 	if (options.help || options.version) {

@@ -36,19 +36,36 @@ static int check_options(const char *name, const BuildOptions *options, Error **
 	return 0;
 }
 
+/* mmdebstrap takes a signal to itself for one that its children got too, and waits for them. So a shell leads the
+ * session and passes on to all of them the SIGTERM that it gets when we die, or from us. */
+#define LEADER "trap 'trap \"\" TERM; kill -s TERM 0; wait $!; exit 143' TERM; \"$@\" & wait $!"
+
 static int start_debootstrap(const BuildOptions *options, int tar_fd, int log_fd, pid_t *out_pid,
 			     Error **err)
 {
-	auto_command Command cmd = { 0 };
-
-	command_init(
-		&cmd, "mmdebstrap", "--quiet", "--format=tar", "--variant=" DEFAULT_VARIANT,
+	static const char *const words[] = {
+		"sh",
+		"-c",
+		LEADER,
+		"sh",
+		"mmdebstrap",
+		"--quiet",
+		"--format=tar",
+		"--variant=" DEFAULT_VARIANT,
 		/* documentation and translations of an image that nobody reads in; copyright files stay */
 		"--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*",
 		"--dpkgopt=path-exclude=/usr/share/doc/*",
 		"--dpkgopt=path-include=/usr/share/doc/*/copyright",
-		options->suite ? options->suite : DEFAULT_SUITE, "-", NULL);
+	};
+	auto_command Command cmd = { 0 };
+
+	if (image_tool_init(&cmd, "mmdebstrap", err) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		command_add(&cmd, words[i]);
+	command_add(&cmd, options->suite ? options->suite : DEFAULT_SUITE);
+	command_add(&cmd, "-");
 	if (options->mirror)
 		command_add(&cmd, options->mirror);
 	cmd.stdout_fd = tar_fd;

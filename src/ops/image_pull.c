@@ -108,10 +108,15 @@ static int fetch(Context *ctx, const Source *source, const PullOptions *options,
 {
 	auto_command Command cmd = { 0 };
 	const char *arch = options->platform ? options->platform + strlen("linux/") : go_arch();
+	const char *const words[] = {
+		"skopeo", "--override-os", "linux", "--override-arch", arch, "copy", "--quiet",
+	};
 
 	report_step(ctx, "fetch %s", source->reference);
-	command_init(&cmd, "skopeo", "--override-os", "linux", "--override-arch", arch, "copy",
-		     "--quiet", NULL);
+	if (image_tool_init(&cmd, "skopeo", err) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		command_add(&cmd, words[i]);
 	if (options->plain_http)
 		command_add(&cmd, "--src-tls-verify=false");
 	if (options->creds)

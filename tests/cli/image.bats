@@ -201,6 +201,40 @@ start_registry() {
 	expect 3 ember image inspect short-lived
 }
 
+@test "a build that is killed leaves nothing running" {
+	local bin=$BATS_TEST_TMPDIR/bin command
+
+	mkdir "$bin"
+	# Slow in a child of its own, which does not know that anybody died.
+	cat >"$bin/mmdebstrap" <<-'FAKE'
+		#!/bin/bash
+		trap '' PIPE
+		sleep 61.25
+	FAKE
+	chmod +x "$bin/mmdebstrap"
+	sleeps() { pgrep -f '^sleep 61\.25$' >/dev/null; }
+	none_left() { ! sleeps && assert_no_processes; }
+	PATH=$bin:$PATH "$EMBER" image build killed >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+	command=$!
+	until_true 10 sleeps
+	kill -9 "$command"
+	until_true 2 none_left
+	ember reconcile
+	expect 0 ember reconcile --dry-run --format json
+	json '(.actions // .) == []'
+	expect 3 ember image inspect killed
+}
+
+@test "a program that is missing is told with its package: exit 7" {
+	local bin=$BATS_TEST_TMPDIR/bin
+
+	mkdir "$bin"
+	expect 7 env "PATH=$bin" "$EMBER" image pull "$REGISTRY/tools/box:1" --name missing
+	explains "skopeo" "apt-get install skopeo"
+	expect 7 env "PATH=$bin" "$EMBER" image build missing
+	explains "mmdebstrap" "apt-get install mmdebstrap"
+}
+
 @test "names of images are checked" {
 	local name
 
