@@ -167,25 +167,46 @@ static int make(Context *ctx, const Source *source, const PullOptions *options, 
 	return image_commit(ctx, image, dir, options->refresh, err);
 }
 
-/* Two references must never share a local name: a second one gets a part of its hash. */
-static int settle_name(Context *ctx, const Source *source, const PullOptions *options,
-		       char **out_name, Error **err)
+/* What the image of that name was made from, when that is something else; owned, else NULL. */
+static char *other_reference(Context *ctx, const char *name, const Source *source)
 {
+	auto_free char *dir = store_image_dir(&ctx->store, name);
 	auto_image Image there = { 0 };
-	auto_free char *dir = NULL;
 
-	if (options->name) {
-		*out_name = xstrdup(options->name);
-		return name_check("image", options->name, err);
+	if (!fs_exists(dir) || records_read_image_at(dir, &there, NULL) < 0 ||
+	    str_equal(there.reference, source->reference))
+		return NULL;
+	return steal(&there.reference);
+}
+
+/* Two references must never share a local name: a second one gets a part of its hash. Decided under the lock of the name,
+ * since another pull may be just about to take it. */
+static int claim_name(Context *ctx, const Source *source, const PullOptions *options,
+		      char **out_name, int *out_lock, Error **err)
+{
+	auto_free char *hashed = xasprintf("%.56s-%06x", source->name,
+					   (unsigned)(hash_text(source->reference) & 0xffffff));
+	const char *const candidates[] = { options->name ? options->name : source->name, hashed };
+	size_t count = options->name ? 1 : ARRAY_SIZE(candidates);
+	auto_free char *other = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		auto_fd lock = -1;
+
+		if (store_lock_op(&ctx->store, "image", candidates[i], &lock, err) < 0)
+			return -1;
+		free(other);
+		other = other_reference(ctx, candidates[i], source);
+		if (other && !(options->name && options->refresh))
+			continue;
+		*out_name = xstrdup(candidates[i]);
+		*out_lock = steal_fd(&lock);
+		return 0;
 	}
-	dir = store_image_dir(&ctx->store, source->name);
-	if (fs_exists(dir) && records_read_image_at(dir, &there, NULL) == 0 &&
-	    !str_equal(there.reference, source->reference))
-		*out_name = xasprintf("%.56s-%06x", source->name,
-				      (unsigned)(hash_text(source->reference) & 0xffffff));
-	else
-		*out_name = xstrdup(source->name);
-	return 0;
+	error_set(err, ERR_EXISTS, "image '%s' exists already, made from '%s'",
+		  candidates[count - 1], other);
+	return error_hint(err, "choose another --name, or replace it: --name %s --refresh",
+			  candidates[count - 1]);
 }
 
 int ops_image_pull(Context *ctx, const char *reference, const PullOptions *options,
@@ -200,8 +221,7 @@ int ops_image_pull(Context *ctx, const char *reference, const PullOptions *optio
 	    check_platform(options->platform, err) < 0 ||
 	    (options->name && name_check("image", options->name, err) < 0) ||
 	    context_load_or_init(ctx, err) < 0 || change_begin(ctx, err) < 0 ||
-	    settle_name(ctx, &source, options, &image.name, err) < 0 ||
-	    store_lock_op(&ctx->store, "image", image.name, &lock, err) < 0)
+	    claim_name(ctx, &source, options, &image.name, &lock, err) < 0)
 		return -1;
 	dir = store_image_dir(&ctx->store, image.name);
 	*out_existed = fs_exists(dir) && !options->refresh;

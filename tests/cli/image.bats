@@ -52,6 +52,28 @@ start_registry() {
 	contains "$output$stderr" "already exists"
 }
 
+@test "two references never share a name, not even when they are pulled at once" {
+	local dir=$BATS_TEST_TMPDIR one two
+
+	mkdir "$dir/one" "$dir/two"
+	cp -r "$OCI/busybox" "$dir/one/same"
+	cp -r "$OCI/busybox" "$dir/two/same"
+	ember image pull "oci:$dir/one/same:latest" &
+	one=$!
+	ember image pull "oci:$dir/two/same:latest" &
+	two=$!
+	wait "$one" && wait "$two"
+	expect 0 ember image list --format json
+	json '[.images[] | select(.local_name | startswith("same-latest"))] | length == 2'
+	json '[.images[] | select(.local_name | startswith("same-latest")).reference] | unique | length == 2'
+
+	expect 0 ember image pull "oci:$dir/one/same:latest" --name taken
+	expect 4 ember image pull "oci:$dir/two/same:latest" --name taken
+	explains "taken" "$dir/one/same:latest" "--refresh"
+	expect 0 ember image pull "oci:$dir/two/same:latest" --name taken --refresh
+	equal "$(ember image inspect taken --format json | jq -r .reference)" "oci:$dir/two/same:latest"
+}
+
 @test "--refresh replaces an image when its reference moved, and only then" {
 	local moving=$BATS_TEST_TMPDIR/moving before
 
