@@ -32,7 +32,7 @@ new_state() {
 	export EMBER_STATE_DIR TMPDIR
 	mkdir -p "$EMBER_STATE_DIR" "$TMPDIR"
 	chmod 700 "$EMBER_STATE_DIR"
-	for part in images kernels store; do
+	for part in ember.state images kernels store; do
 		cp -a --reflink=auto "$base/$part" "$EMBER_STATE_DIR/"
 	done
 	find "$EMBER_STATE_DIR" -name '*.json' -exec sed -i "s|$base/|$EMBER_STATE_DIR/|g" {} +
