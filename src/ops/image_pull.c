@@ -7,6 +7,7 @@
 #include "model/size.h"
 #include "model/uuid.h"
 #include "ops/image.h"
+#include "ops/image_auth.h"
 #include "ops/image_make.h"
 #include "ops/reconcile.h"
 #include "state/records.h"
@@ -22,7 +23,7 @@ typedef struct Source {
 	char *transport; /* what skopeo reads otherwise */
 	char *reference; /* for the record */
 	char *name;	 /* local name it would get */
-	bool is_registry;
+	char *host;	 /* the registry; NULL for what is a local file */
 } Source;
 
 static void source_release(Source *source)
@@ -31,6 +32,7 @@ static void source_release(Source *source)
 	free(source->transport);
 	free(source->reference);
 	free(source->name);
+	free(source->host);
 	*source = (Source){ 0 };
 }
 
@@ -82,7 +84,7 @@ static int parse_source(const char *reference, Source *source, Error **err)
 			return parse_path(reference, prefixes[i], source, err);
 	if (image_ref_parse(reference, &ref, err) < 0)
 		return -1;
-	source->is_registry = true;
+	source->host = xstrdup(ref.host);
 	source->reference = image_ref_text(&ref);
 	source->name = image_ref_local_name(&ref);
 	source->transport = xasprintf("docker://%s", source->reference);
@@ -108,6 +110,8 @@ static int fetch(Context *ctx, const Source *source, const PullOptions *options,
 {
 	auto_command Command cmd = { 0 };
 	const char *arch = options->platform ? options->platform + strlen("linux/") : go_arch();
+	auto_free char *auth = NULL;
+	bool failed;
 	const char *const words[] = {
 		"skopeo", "--override-os", "linux", "--override-arch", arch, "copy", "--quiet",
 	};
@@ -119,13 +123,21 @@ static int fetch(Context *ctx, const Source *source, const PullOptions *options,
 		command_add(&cmd, words[i]);
 	if (options->plain_http)
 		command_add(&cmd, "--src-tls-verify=false");
-	if (options->creds)
-		command_addf(&cmd, "--src-creds=%s", options->creds);
+	if (options->creds && source->host) {
+		auth = path_join(dir, "auth.json");
+		if (image_auth_write(auth, source->host, options->creds, err) < 0)
+			return -1;
+		command_addf(&cmd, "--src-authfile=%s", auth);
+	}
 	command_add(&cmd, source->transport);
 	/* Named from within: skopeo ends a path at its first colon, and ours have some. */
 	command_add(&cmd, "oci:layout:latest");
 	cmd.dir = dir;
-	if (failpoint("image.fetch", err) < 0 || command_run(&cmd, DEADLINE_NEVER, err) < 0) {
+	failed = failpoint("image.fetch", err) < 0 || command_run(&cmd, DEADLINE_NEVER, err) < 0;
+	/* At once: it must neither stay nor become part of the image's directory. */
+	if (auth && fs_remove(auth, failed ? NULL : err) < 0)
+		failed = true;
+	if (failed) {
 		if (error_code(err ? *err : NULL) == ERR_FAILED)
 			error_hint(err, "check the reference and your login: skopeo inspect %s",
 				   source->transport);
@@ -219,6 +231,7 @@ int ops_image_pull(Context *ctx, const char *reference, const PullOptions *optio
 
 	if (parse_source(reference, &source, err) < 0 ||
 	    check_platform(options->platform, err) < 0 ||
+	    (options->creds && image_auth_check(options->creds, err) < 0) ||
 	    (options->name && name_check("image", options->name, err) < 0) ||
 	    context_load_or_init(ctx, err) < 0 || change_begin(ctx, err) < 0 ||
 	    claim_name(ctx, &source, options, &image.name, &lock, err) < 0)

@@ -132,6 +132,46 @@ start_registry() {
 	contains "$stderr" "ember: " "hint: "
 }
 
+# A registry that wants the login emily:s3cret/+>?, and says no to everything else.
+start_locked_registry() {
+	local dir=$BATS_TEST_TMPDIR/locked port
+
+	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	mkdir -p "$dir"
+	python3 -W ignore -c 'import crypt; print("emily:" + crypt.crypt("s3cret/+>?", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=32)))' |
+		sed 's/\$2b\$/$2y$/' >"$dir/htpasswd"
+	cat >"$dir/config.yml" <<-CONFIG
+		version: 0.1
+		log: {level: error}
+		storage: {filesystem: {rootdirectory: $BATS_FILE_TMPDIR/registry/data}}
+		http: {addr: "127.0.0.1:$port"}
+		auth: {htpasswd: {realm: ember, path: $dir/htpasswd}}
+	CONFIG
+	docker-registry serve "$dir/config.yml" >"$dir/log" 2>&1 3>&- &
+	locked_pid=$!
+	locked=127.0.0.1:$port
+	until_true 20 curl -s -o "$dir/answer" "http://$locked/v2/"
+}
+
+@test "a login reaches the registry, and nothing else" {
+	local locked locked_pid secret='s3cret/+>?' answers
+
+	start_locked_registry
+	expect 0 ember image pull "$locked/tools/box:1" --tls-verify=false --name let-in --creds "emily:$secret"
+	run grep -rlE 's3cret|ZW1pbHk6' "$EMBER_STATE_DIR/images" "$EMBER_STATE_DIR/tmp"
+	equal "$output" ""
+	for answers in table json; do
+		run ember image pull "$locked/tools/box:1" --tls-verify=false --name refused \
+			--creds "emily:wr0ng" --format "$answers"
+		[ "$status" -eq 1 ]
+		[[ $output != *wr0ng* && $output != *ZW1pbHk6* ]]
+	done
+	kill "$locked_pid"
+	expect 2 ember image pull "$locked/tools/box:1" --creds s3cret
+	explains "USER:PASSWORD"
+	[[ $stderr != *s3cret* ]]
+}
+
 @test "what is no reference: exit 2" {
 	local reference
 
