@@ -97,6 +97,21 @@ static const char *go_arch(void)
 	return !strcmp(os_machine(), "aarch64") ? "arm64" : "amd64";
 }
 
+/* What the record says: our names for the machines that we know, else what was asked for. */
+static char *arch_of(const char *platform)
+{
+	const char *arch = platform ? platform + strlen("linux/") : NULL;
+	size_t len = arch ? strcspn(arch, "/") : 0;
+
+	if (!arch)
+		return xstrdup(os_machine());
+	if (len == 5 && !memcmp(arch, "amd64", len))
+		return xstrdup("x86_64");
+	if (len == 5 && !memcmp(arch, "arm64", len))
+		return xstrdup("aarch64");
+	return xstrndup(arch, len);
+}
+
 static int check_platform(const char *platform, Error **err)
 {
 	if (!platform || (str_starts_with(platform, "linux/") && platform[6]))
@@ -242,7 +257,7 @@ int ops_image_pull(Context *ctx, const char *reference, const PullOptions *optio
 		return records_read_image(&ctx->store, image.name, out_image, err);
 	image.id = uuid_new();
 	image.reference = xstrdup(source.reference);
-	image.arch = xstrdup(os_machine());
+	image.arch = arch_of(options->platform);
 	image.created_at = time_text_now();
 	if (make(ctx, &source, options, &image, out_existed, err) < 0) {
 		image_undo(ctx, image.name);

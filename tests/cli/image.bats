@@ -46,6 +46,25 @@ start_registry() {
 	expect 0 ember image pull "oci:$OCI/busybox" --name untagged
 }
 
+@test "the record says which machine an image is for" {
+	local other=$BATS_TEST_TMPDIR/other blobs=$BATS_TEST_TMPDIR/other/blobs/sha256 manifest config digest
+
+	cp -r "$OCI/busybox" "$other"
+	manifest=$blobs/$(jq -r '.manifests[0].digest' "$other/index.json" | cut -d : -f 2)
+	config=$blobs/$(jq -r .config.digest "$manifest" | cut -d : -f 2)
+	jq -c '.architecture = "arm64"' "$config" >"$other/config"
+	digest=$(sha256sum <"$other/config" | cut -d ' ' -f 1)
+	jq --arg digest "sha256:$digest" --argjson size "$(stat -c %s "$other/config")" \
+		'.config += { digest: $digest, size: $size }' "$manifest" >"$other/manifest"
+	mv "$other/config" "$blobs/$digest"
+	mv "$other/manifest" "$manifest"
+	move_layout "$other"
+	expect 0 ember image pull "oci:$other:latest" --platform linux/arm64 --name foreign
+	equal "$(ember image inspect foreign --format json | jq -r .arch)" aarch64
+	equal "$(ember image inspect busybox --format json | jq -r .arch)" "$(uname -m)"
+	ember image delete foreign
+}
+
 @test "pull again: already there, exit 0" {
 	ember image pull "oci:$OCI/busybox:latest" --name twice
 	expect 0 ember image pull "oci:$OCI/busybox:latest" --name twice
