@@ -11,7 +11,7 @@ typedef struct PullOptions {
 	const char *platform; /* os/arch; NULL: this host's */
 	const char *creds;    /* user:password for skopeo; NULL: its own auth files */
 	bool plain_http;      /* --tls-verify=false */
-	bool refresh;	      /* replace an image of that name when the reference moved; else it is left alone */
+	bool refresh; /* replace an image of that name when the reference moved; else it is left alone */
 } PullOptions;
 
 /* `reference`: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or a registry reference.
