@@ -262,7 +262,10 @@ teardown_file() {
 
 	env --default-signal=INT "$EMBER" image build interrupted 3>&- &
 	pid=$!
-	until_true 30 pgrep -f mmdebstrap
+	builds() {
+		processes | xargs -r ps -o comm= -p | grep -q mmdebstrap
+	}
+	until_true 30 builds
 	sleep 1
 	kill -INT "$pid"
 	wait "$pid" || status=$?
