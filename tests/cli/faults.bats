@@ -76,8 +76,8 @@ steps_in_sources() {
 }
 
 resources() {
-	losetup -a 2>/dev/null | grep -c "$EMBER_TEST_CACHE" || true
-	grep -c "$EMBER_TEST_CACHE" /proc/self/mounts || true
+	losetup -a 2>/dev/null | grep -c "$EMBER_STATE_DIR" || true
+	grep -c "$EMBER_STATE_DIR" /proc/self/mounts || true
 }
 
 hypervisors() {
