@@ -51,7 +51,7 @@ static int start_debootstrap(const BuildOptions *options, int tar_fd, int log_fd
 		"mmdebstrap",
 		"--quiet",
 		"--format=tar",
-		"--variant=" DEFAULT_VARIANT,
+		("--variant=" DEFAULT_VARIANT),
 		/* documentation and translations of an image that nobody reads in; copyright files stay */
 		"--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*",
