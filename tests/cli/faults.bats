@@ -75,6 +75,7 @@ steps_in_sources() {
 	grep -rhoP --include='*.c' 'failpoint\("\K[^"]+' "$CLI_DIR/../../src" | sort -u
 }
 
+# Of this installation: other files run beside this one and attach what is theirs.
 resources() {
 	losetup -a 2>/dev/null | grep -c "$EMBER_STATE_DIR" || true
 	grep -c "$EMBER_STATE_DIR" /proc/self/mounts || true
