@@ -131,7 +131,8 @@ typedef struct GuestFile {
 } GuestFile;
 
 /* Read a file of the guest into `fd`. `begin` (may be NULL) is called with what it is before the
- * content, and may refuse (-1). The bytes that arrive are never more than that size. */
+ * content, and may refuse (-1). The bytes that arrive are never more than that size, unless it is 0, which files in /proc have
+ * whatever is in them. */
 typedef struct GetRequest {
 	const char *path;
 	int fd;

@@ -178,8 +178,9 @@ static int on_file_data(Get *get, const WireFrame *frame, Error **err)
 {
 	const GetRequest *request = get->request;
 
+	/* Size 0 is also that of files that are made as they are read, in /proc for one. */
 	if (!get->has_file || frame->length > get->credit ||
-	    frame->length > get->file.size_bytes - get->received)
+	    (get->file.size_bytes && frame->length > get->file.size_bytes - get->received))
 		return conn_breach("more content than was asked for", err);
 	get->credit -= frame->length;
 	get->received += frame->length;

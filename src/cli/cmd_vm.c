@@ -41,8 +41,10 @@ static int start_new(App *app, Vm *vm, Error **err)
 {
 	auto_vm Vm started = { 0 };
 
-	if (ops_vm_start(&app->ctx, vm->name, &started, err) < 0)
+	if (ops_vm_start(&app->ctx, vm->name, &started, err) < 0) {
+		error_hint(err, "try again: ember vm start %s", vm->name);
 		return error_wrap(err, "vm '%s' is created but not started", vm->name);
+	}
 	replace_take(vm, &started);
 	return 0;
 }

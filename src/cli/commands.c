@@ -162,11 +162,11 @@ static const Option wait_options[] = {
 
 static const Option build_options[] = {
 	{ "variant", 0, OPTION_TEXT, FIELD(BuildArgs, variant), .value = "VARIANT",
-	  .help = "How much of Debian, in mmdebstrap's words (minbase)" },
+	  .help = "How much of Debian: minbase" },
 	{ "suite", 0, OPTION_TEXT, FIELD(BuildArgs, suite), .value = "SUITE",
 	  .help = "Release of Debian (bookworm)" },
 	{ "mirror", 0, OPTION_TEXT, FIELD(BuildArgs, mirror), .value = "URL",
-	  .help = "Where packages come from (this host's own archive)" },
+	  .help = "Where packages come from (mmdebstrap's own choice)" },
 	{ 0 },
 };
 

@@ -44,10 +44,12 @@ int each_name(App *app, const char *const *names, size_t count, bool is_array, E
 		json_decref(answers);
 		return one_name(app, names[0], fn, arg, err);
 	}
-	for (size_t i = 0; i < count && !cancel_requested(); i++) {
+	for (size_t i = 0; i < count; i++) {
 		auto_error problem = NULL;
 		json_t *doc = NULL;
 
+		if (cancel_check(first ? NULL : &first) < 0)
+			break;
 		if (fn(app, names[i], arg, &doc, &problem) < 0)
 			report(app, &problem, &first);
 		else if (doc)

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "image/layers.h"
 #include "util/mem.h"
 #include "util/str.h"
 
@@ -124,6 +125,10 @@ static int check_xattr(const Record *record, const char *prefix, PaxFacts *facts
 		facts->has_libarchive = true;
 		return 0;
 	}
+	/* The exact bound is the file's; this one only keeps a header of tens of thousands from being searched for ever. */
+	facts->xattr_bytes += strlen(name) + record->value_length;
+	if (facts->xattr_bytes > 2 * XATTR_MAX_BYTES)
+		return refuse("has far more than 64 KiB of extended attributes", err);
 	inode_set_xattr(attributes_of(facts), name, record->value, record->value_length);
 	return 0;
 }

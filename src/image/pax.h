@@ -18,6 +18,7 @@ typedef struct PaxFacts {
 	uint64_t size;
 	bool names_directory; /* the path ends with "/" */
 	bool has_libarchive;  /* there are LIBARCHIVE.xattr.* records */
+	size_t xattr_bytes;   /* of the SCHILY.xattr.* records: names and values */
 	bool has_early_time;  /* the modification time is a fraction before 1970 */
 	Inode *attributes; /* that time, and the SCHILY.xattr.* records as they are; NULL: neither */
 } PaxFacts;

@@ -139,6 +139,7 @@ static void on_channel_ready(void *arg)
 	Keeper *keeper = arg;
 
 	control_changed(&keeper->control);
+	machine_agent_ready(&keeper->machine);
 }
 
 static void on_channel_lost(void *arg)

@@ -293,6 +293,13 @@ void machine_agent_refused(Machine *machine)
 		climb(machine, STOP_POWER_BUTTON);
 }
 
+void machine_agent_ready(Machine *machine)
+{
+	/* It was still booting when it was told to stop, and no button is heard that early. */
+	if (machine->rung == STOP_POWER_BUTTON && !deadline_passed(machine->stop_until))
+		climb(machine, STOP_AGENT);
+}
+
 void machine_stop(Machine *machine, uint32_t timeout_ms)
 {
 	Deadline until = deadline_in_ms(timeout_ms);

@@ -82,6 +82,8 @@ void machine_stop(Machine *machine, uint32_t timeout_ms);
 void machine_kill(Machine *machine);
 /* The agent refused: next rung. */
 void machine_agent_refused(Machine *machine);
+/* The guest's agent answers from now on: a stop that waits for the guest asks it. */
+void machine_agent_ready(Machine *machine);
 /* DRIVER_PAUSE or DRIVER_RESUME; the outcome is told. False: the hypervisor does not listen. */
 bool machine_request(Machine *machine, DriverRequest request);
 

@@ -9,6 +9,8 @@
 #include "state/records.h"
 #include "util/mem.h"
 
+#define ANSWER_MS 500
+
 static int connect_once(Context *ctx, const Vm *vm, Deadline until, Client **out_client,
 			Error **err)
 {
@@ -26,7 +28,8 @@ static int connect_once(Context *ctx, const Vm *vm, Deadline until, Client **out
 static int connect_ready(Context *ctx, const Vm *vm, int64_t timeout_ms, Client **out_client,
 			 Error **err)
 {
-	Deadline until = deadline_in_ms(timeout_ms);
+	/* Not to wait still leaves the keeper time to answer. */
+	Deadline until = deadline_in_ms(timeout_ms > ANSWER_MS ? timeout_ms : ANSWER_MS);
 	auto_error lost = NULL;
 	int result;
 

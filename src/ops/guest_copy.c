@@ -113,6 +113,26 @@ static void target_release(Target *target)
 	free(target->path);
 }
 
+/* Links are followed: the copy replaces what they name, never the link itself. */
+static char *resolve(char *path)
+{
+	char *real = realpath(path, NULL);
+
+	if (!real)
+		return path;
+	free(path);
+	return real;
+}
+
+/* Renaming over these would replace the device, or the window to it, by a file. */
+static bool is_special(const char *path)
+{
+	struct stat st;
+
+	return (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) || str_starts_with(path, "/dev/") ||
+	       str_starts_with(path, "/proc/");
+}
+
 static int target_open(Target *target, const char *path, const char *source, Error **err)
 {
 	struct stat st;
@@ -129,9 +149,11 @@ static int target_open(Target *target, const char *path, const char *source, Err
 		error_set(err, ERR_EXISTS, "'%s' is a directory", target->path);
 		return error_hint(err, "give the copy another name");
 	}
-	if (stat(target->path, &st) == 0 && !S_ISREG(st.st_mode)) {
+	/* As it was named: behind /dev/stdout is a plain file at times. */
+	if (is_special(target->path)) {
 		target->fd = open(target->path, O_WRONLY | O_CLOEXEC);
 	} else {
+		target->path = resolve(target->path);
 		target->aside = xasprintf("%s.ember-XXXXXX", target->path);
 		target->fd = mkostemp(target->aside, O_CLOEXEC);
 	}

@@ -120,6 +120,15 @@ static int check_platform(const char *platform, Error **err)
 	return error_hint(err, "write it like --platform linux/amd64");
 }
 
+/* A registry that answers, but has no such thing, in the words of the distribution specification. */
+static void tell_missing(Error **err)
+{
+	const char *said = err && *err ? error_detail_text(*err) : NULL;
+
+	if (said && (strstr(said, "manifest unknown") || strstr(said, "name unknown")))
+		error_recode(err, ERR_NOT_FOUND);
+}
+
 static int fetch(Context *ctx, const Source *source, const PullOptions *options, const char *dir,
 		 char **out_layout, Error **err)
 {
@@ -153,7 +162,9 @@ static int fetch(Context *ctx, const Source *source, const PullOptions *options,
 	if (auth && fs_remove(auth, failed ? NULL : err) < 0)
 		failed = true;
 	if (failed) {
-		if (error_code(err ? *err : NULL) == ERR_FAILED)
+		tell_missing(err);
+		if (error_code(err ? *err : NULL) == ERR_FAILED ||
+		    error_code(err ? *err : NULL) == ERR_NOT_FOUND)
 			error_hint(err, "check the reference and your login: skopeo inspect %s",
 				   source->transport);
 		return error_wrap(err, "fetch '%s'", source->reference);

@@ -44,6 +44,11 @@ static int check_options(Context *ctx, const InitOptions *options, Error **err)
 		error_set(err, ERR_USAGE, "--instance-id must be exactly 4 hex digits");
 		return error_hint(err, "for example --instance-id 3f2a, or leave it out");
 	}
+	if (options->storage_path && str_starts_with(options->storage_path, "/dev/") &&
+	    !fs_exists(options->storage_path)) {
+		error_set(err, ERR_NOT_FOUND, "there is no device '%s'", options->storage_path);
+		return error_hint(err, "see which there are: lsblk");
+	}
 	return ops_kernel_check(ctx, options->kernel, err);
 }
 
@@ -127,7 +132,6 @@ static void fill_config(Context *ctx, const InitOptions *options)
 		options->instance_id
 			? xstrdup(options->instance_id)
 			: xasprintf("%04x", (unsigned)(hash_text(ctx->store.dir) >> 16 & 0xffff));
-	config->storage_path = xstrdup_null(options->storage_path);
 	config->storage_size_bytes = options->size_bytes ? options->size_bytes : DEFAULT_STORE_SIZE;
 	config->kernel = xstrdup_null(options->kernel);
 	config->hypervisor = xstrdup(options->hypervisor ? options->hypervisor : "auto");
@@ -169,6 +173,8 @@ static int initialize(Context *ctx, const InitOptions *options, InitResult *resu
 		return refuse_initialized(ctx, err);
 	fill_config(ctx, options);
 	if (kernel_wish_absolute(&ctx->config.kernel, err) < 0 ||
+	    (options->storage_path &&
+	     path_absolute(options->storage_path, &ctx->config.storage_path, err) < 0) ||
 	    choose_storage(ctx, options, result, err) < 0 ||
 	    describe_auto(options, result, err) < 0)
 		return -1;
