@@ -79,7 +79,7 @@ setup() {
 @test "a directory as source is refused with a hint" {
 	mkdir tree
 	run --separate-stderr ember cp tree web:/tmp/tree
-	[ "$status" -ne 0 ]
+	refused
 	contains "$stderr" "ember: " "hint: "
 }
 
@@ -95,7 +95,7 @@ setup() {
 	ember exec web -- mount -t tmpfs -o size=1m tmpfs /tmp/small
 	head -c 4000000 /dev/zero >big
 	run --separate-stderr ember cp big web:/tmp/small/big
-	[ "$status" -ne 0 ]
+	refused
 	contains "$stderr" "ember: " "hint: "
 	run --separate-stderr ember exec web -- test -e /tmp/small/big
 	[ "$status" -eq 1 ]

@@ -158,8 +158,9 @@ teardown_file() {
 	local pid=$!
 
 	until_true 10 bash -c "'$EMBER' exec web -- sh -c 'ps | grep -v grep | grep -q \"sleep 4321\"' 3>&-"
-	kill -INT "$pid" 2>/dev/null
-	wait "$pid" || true
+	kill -INT "$pid"
+	waited "$pid"
+	equal "$status" 130
 	until_true 10 bash -c "! '$EMBER' exec web -- sh -c 'ps | grep -v grep | grep -q \"sleep 4321\"' 3>&-"
 }
 

@@ -75,8 +75,8 @@ gone() {
 	client=$!
 	sleep 1
 	kill -9 "$keeper"
-	run wait "$client"
-	[ "$status" -ne 0 ]
+	waited "$client"
+	equal "$status" 125
 	expect 0 ember exec web -- echo again
 	equal "$output" again
 }
@@ -151,8 +151,8 @@ gone() {
 	client=$!
 	sleep 1
 	kill -9 "$(field dying .pid)"
-	run wait "$client"
-	[ "$status" -ne 0 ]
+	waited "$client"
+	equal "$status" 125
 	until_true 5 bash -c "'$EMBER' vm inspect dying --format json 3>&- | jq -e '.status == \"stopped\"'"
 	ember vm delete dying
 }

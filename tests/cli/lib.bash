@@ -67,6 +67,20 @@ expect() {
 	fi
 }
 
+# waited PID: how a background job ended, in $status (`run wait` asks a subshell, which has no such job).
+waited() {
+	status=0
+	wait "$1" || status=$?
+}
+
+# A failure that ember means: a status of its own, not a sanitizer's 99 nor a signal's.
+refused() {
+	if [ "$status" -lt 1 ] || [ "$status" -gt 8 ]; then
+		printf 'status:  %d, expected a refusal (1 to 8)\nstderr:  %s\n' "$status" "${stderr-}" >&2
+		return 1
+	fi
+}
+
 # equal GOT WANT
 equal() {
 	if [ "$1" != "$2" ]; then

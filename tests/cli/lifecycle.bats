@@ -179,7 +179,8 @@ teardown() {
 	[ -f "$disk" ]
 	expect 0 ember vm delete --force gone
 	contains "$output" deleted
-	[ ! -e "$disk" ] && [ ! -e "$EMBER_STATE_DIR/vms/gone" ]
+	[ ! -e "$disk" ]
+	[ ! -e "$EMBER_STATE_DIR/vms/gone" ]
 	expect 3 ember vm inspect gone
 	expect 3 ember vm delete gone
 }

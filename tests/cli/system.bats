@@ -182,7 +182,7 @@ teardown_file() {
 		json 'map(select(.name == "hurt"))[0].status == "broken"'
 		json 'map(select(.name == "sound"))[0].status == "created"'
 		run --separate-stderr ember vm start hurt
-		[ "$status" -ne 0 ]
+		refused
 		contains "$stderr" "'hurt'" "hint: "
 		expect 0 ember vm create third --image busybox "${SMALL[@]}" --no-start
 		ember vm delete third
@@ -199,7 +199,7 @@ teardown_file() {
 	jq '.schema = 99' "$BATS_TEST_TMPDIR/config" >"$EMBER_STATE_DIR/config.json"
 	run --separate-stderr ember vm create x --image busybox --no-start
 	cp "$BATS_TEST_TMPDIR/config" "$EMBER_STATE_DIR/config.json"
-	[ "$status" -ne 0 ]
+	refused
 	contains "$stderr" "hint: "
 }
 
@@ -351,5 +351,5 @@ teardown_file() {
 @test "stdout that is closed or full is an error, not silence" {
 	[ -e /dev/full ] || skip "no /dev/full here"
 	run bash -c "'$EMBER' vm list --format json >/dev/full 3>&-"
-	[ "$status" -ne 0 ]
+	refused
 }
