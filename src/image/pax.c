@@ -127,7 +127,7 @@ static int check_xattr(const Record *record, const char *prefix, PaxFacts *facts
 	}
 	/* The exact bound is the file's; this one only keeps a header of tens of thousands from being searched for ever. */
 	facts->xattr_bytes += strlen(name) + record->value_length;
-	if (facts->xattr_bytes > 2 * XATTR_MAX_BYTES)
+	if (facts->xattr_bytes > 2 * (size_t)XATTR_MAX_BYTES)
 		return refuse("has far more than 64 KiB of extended attributes", err);
 	inode_set_xattr(attributes_of(facts), name, record->value, record->value_length);
 	return 0;
