@@ -46,13 +46,6 @@ static void print_lines(Output *out, const char *text)
 	progress_resume(out->progress);
 }
 
-static char *format(const char *fmt, va_list args)
-{
-	char *text = NULL;
-
-	return vasprintf(&text, fmt, args) < 0 ? xstrdup(fmt) : text;
-}
-
 void output_message(Output *out, const char *fmt, ...)
 {
 	auto_free char *text = NULL;
@@ -61,7 +54,7 @@ void output_message(Output *out, const char *fmt, ...)
 	if (out->is_json || out->is_quiet)
 		return;
 	va_start(args, fmt);
-	text = format(fmt, args);
+	text = xvasprintf(fmt, args);
 	va_end(args);
 	print_lines(out, str_make_printable(text));
 }
@@ -74,7 +67,7 @@ void output_text(Output *out, const char *fmt, ...)
 	if (out->is_json)
 		return;
 	va_start(args, fmt);
-	text = format(fmt, args);
+	text = xvasprintf(fmt, args);
 	va_end(args);
 	print_lines(out, text);
 }

@@ -104,14 +104,11 @@ static void add(Strv *argv, const char *option, const char *value)
 PRINTF(3, 4) static void addf(Strv *argv, const char *option, const char *fmt, ...)
 {
 	va_list args;
-	char *value = NULL;
 
 	strv_push(argv, option);
 	va_start(args, fmt);
-	if (vasprintf(&value, fmt, args) < 0)
-		abort(); /* out of memory, as everywhere */
+	strv_push_take(argv, xvasprintf(fmt, args));
 	va_end(args);
-	strv_push_take(argv, value);
 }
 
 static int check_bounds(const Vm *vm, Error **err)

@@ -33,7 +33,7 @@ void context_release(Context *ctx)
 
 void context_set_site(Context *ctx)
 {
-	str_assign(&ctx->store_dir, NULL);
+	free(ctx->store_dir);
 	ctx->store_dir = store_path(&ctx->store, "store");
 	ctx->site = (StorageSite){ .state_dir = ctx->store.dir,
 				   .store_dir = ctx->store_dir,
@@ -125,11 +125,9 @@ void report_step(const Context *ctx, const char *fmt, ...)
 	if (!ctx->reporter.step)
 		return;
 	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	text = xvasprintf(fmt, args);
 	va_end(args);
-	if (text)
-		ctx->reporter.step(ctx->reporter.arg, text);
+	ctx->reporter.step(ctx->reporter.arg, text);
 }
 
 void report_bytes(const Context *ctx, uint64_t done, uint64_t total)
@@ -152,11 +150,9 @@ void report_warning(const Context *ctx, const char *fmt, ...)
 	if (!ctx->reporter.warning)
 		return;
 	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	text = xvasprintf(fmt, args);
 	va_end(args);
-	if (text)
-		ctx->reporter.warning(ctx->reporter.arg, text);
+	ctx->reporter.warning(ctx->reporter.arg, text);
 }
 
 void report_warning_error(const Context *ctx, Error **err, const char *fmt, ...)
@@ -166,9 +162,8 @@ void report_warning_error(const Context *ctx, Error **err, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	text = xvasprintf(fmt, args);
 	va_end(args);
-	report_warning(ctx, "%s: %s", text ? text : "cleaning up", sentence);
+	report_warning(ctx, "%s: %s", text, sentence);
 	error_clear(err);
 }

@@ -66,6 +66,7 @@ int vm_process_connect(Context *ctx, const Vm *vm, Client **out_client, Error **
 	auto_launch_plan LaunchPlan plan = { 0 };
 	auto_error missing = NULL;
 	auto_error adoption = NULL;
+	bool adopted;
 
 	/* The plan knows the socket even when this terminal's XDG_RUNTIME_DIR is another one. */
 	if (launch_plan_read(path, &plan, err) < 0)
@@ -76,19 +77,19 @@ int vm_process_connect(Context *ctx, const Vm *vm, Client **out_client, Error **
 		error_move(err, &missing);
 		return error_wrap(err, "reach the keeper of vm '%s'", vm->name);
 	}
-	if (adopt(ctx, vm, &adoption) < 0 &&
-	    client_open(plan.keeper_socket, deadline_in_ms(CONNECT_MS), out_client, NULL) < 0) {
-		error_move(err, &adoption);
-		/* Its sockets may be gone with a run directory that somebody cleared. */
-		error_recode(err, ERR_STATE);
-		error_set_hint(err,
-			       "it runs but cannot be reached; end it: ember vm stop --force %s",
-			       vm->name);
-		return error_wrap(err, "give vm '%s' a new keeper", vm->name);
-	}
-	if (*out_client)
+	adopted = adopt(ctx, vm, &adoption) == 0;
+	/* When ours was not wanted, the one that another command started is there. */
+	if (client_open(plan.keeper_socket, deadline_in_ms(CONNECT_MS), out_client,
+			adopted ? err : NULL) == 0)
 		return 0;
-	return client_open(plan.keeper_socket, deadline_in_ms(CONNECT_MS), out_client, err);
+	if (adopted)
+		return -1;
+	error_move(err, &adoption);
+	/* Its sockets may be gone with a run directory that somebody cleared. */
+	error_recode(err, ERR_STATE);
+	error_set_hint(err, "it runs but cannot be reached; end it: ember vm stop --force %s",
+		       vm->name);
+	return error_wrap(err, "give vm '%s' a new keeper", vm->name);
 }
 
 /* Looks for keepers by the plan that is in their command line. */

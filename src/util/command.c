@@ -40,14 +40,11 @@ void command_add(Command *cmd, const char *word)
 
 void command_addf(Command *cmd, const char *fmt, ...)
 {
-	char *text = NULL;
 	va_list args;
 
 	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	strv_push_take(&cmd->argv, xvasprintf(fmt, args));
 	va_end(args);
-	strv_push_take(&cmd->argv, text ? text : xstrdup(""));
 }
 
 void command_add_env(Command *cmd, const char *name, const char *value)
@@ -321,15 +318,6 @@ static int run_watched(Watch *w, Deadline until, int *out_status, Error **err)
 		error_detail(err, strbuf_str(&w->tail));
 	}
 	return result;
-}
-
-int command_run_status(Command *cmd, Deadline until, int *out_status, Error **err)
-{
-	CLEANUP(watch_release)
-	Watch w = { .cmd = cmd, .process_fd = -1, .out_fd = -1, .err_fd = -1 };
-
-	cmd->output.max = cmd->output_max ? cmd->output_max : OUTPUT_DEFAULT_MAX;
-	return run_watched(&w, until, out_status, err);
 }
 
 int command_run(Command *cmd, Deadline until, Error **err)

@@ -13,7 +13,6 @@
 
 struct Error {
 	ErrorCode code;
-	int errnum;
 	char *message;
 	char *hint;
 	char *detail;
@@ -38,16 +37,7 @@ static const struct {
 	[ERR_CANCELED] = { "canceled", 130 },
 };
 
-static char *format(const char *fmt, va_list args)
-{
-	char *text = NULL;
-
-	if (vasprintf(&text, fmt, args) < 0)
-		return xstrdup(fmt);
-	return text;
-}
-
-static int create(Error **err, ErrorCode code, int errnum, char *message)
+static int create(Error **err, ErrorCode code, char *message)
 {
 	if (!err) {
 		free(message);
@@ -56,7 +46,6 @@ static int create(Error **err, ErrorCode code, int errnum, char *message)
 	assert(!*err);
 	*err = xcalloc(1, sizeof(**err));
 	(*err)->code = code;
-	(*err)->errnum = errnum;
 	(*err)->message = message;
 	return -1;
 }
@@ -67,9 +56,9 @@ int(error_set)(Error **err, ErrorCode code, const char *fmt, ...)
 	char *message;
 
 	va_start(args, fmt);
-	message = format(fmt, args);
+	message = xvasprintf(fmt, args);
 	va_end(args);
-	return create(err, code, 0, message);
+	return create(err, code, message);
 }
 
 static ErrorCode code_of_errno(int errnum)
@@ -97,9 +86,9 @@ int(error_set_errno)(Error **err, int errnum, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	what = format(fmt, args);
+	what = xvasprintf(fmt, args);
 	va_end(args);
-	create(err, code_of_errno(errnum), errnum, xasprintf("%s: %s", what, strerror(errnum)));
+	create(err, code_of_errno(errnum), xasprintf("%s: %s", what, strerror(errnum)));
 	if (errnum == ENOSPC || errnum == EDQUOT)
 		error_hint(err, "free some space and try again: df -h shows what is full");
 	return -1;
@@ -112,7 +101,7 @@ int(error_wrap)(Error **err, const char *fmt, ...)
 	if (!err || !*err || (*err)->context_count == CONTEXT_MAX)
 		return -1;
 	va_start(args, fmt);
-	(*err)->context[(*err)->context_count++] = format(fmt, args);
+	(*err)->context[(*err)->context_count++] = xvasprintf(fmt, args);
 	va_end(args);
 	return -1;
 }
@@ -124,7 +113,7 @@ int(error_hint)(Error **err, const char *fmt, ...)
 	if (!err || !*err || (*err)->hint)
 		return -1;
 	va_start(args, fmt);
-	(*err)->hint = format(fmt, args);
+	(*err)->hint = xvasprintf(fmt, args);
 	va_end(args);
 	return -1;
 }
@@ -137,7 +126,7 @@ int error_set_hint(Error **err, const char *fmt, ...)
 		return -1;
 	free((*err)->hint);
 	va_start(args, fmt);
-	(*err)->hint = format(fmt, args);
+	(*err)->hint = xvasprintf(fmt, args);
 	va_end(args);
 	return -1;
 }
@@ -159,11 +148,6 @@ int(error_recode)(Error **err, ErrorCode code)
 ErrorCode error_code(const Error *err)
 {
 	return err ? err->code : ERR_FAILED;
-}
-
-int error_errnum(const Error *err)
-{
-	return err ? err->errnum : 0;
 }
 
 const char *error_text(const Error *err)

@@ -67,7 +67,6 @@ static inline int error_minus_one(int result)
 #define error_recode(...)    error_minus_one(error_recode(__VA_ARGS__))
 
 ErrorCode error_code(const Error *err);
-int error_errnum(const Error *err); /* 0 when no errno was the cause */
 const char *error_text(const Error *err);
 const char *error_hint_text(const Error *err);	 /* NULL: none */
 const char *error_detail_text(const Error *err); /* NULL: none */

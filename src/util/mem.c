@@ -44,16 +44,22 @@ char *xstrdup_null(const char *text)
 	return text ? xstrdup(text) : NULL;
 }
 
-char *xasprintf(const char *fmt, ...)
+char *xvasprintf(const char *fmt, va_list args)
 {
 	char *text = NULL;
+
+	return check(vasprintf(&text, fmt, args) < 0 ? NULL : text);
+}
+
+char *xasprintf(const char *fmt, ...)
+{
+	char *text;
 	va_list args;
-	int len;
 
 	va_start(args, fmt);
-	len = vasprintf(&text, fmt, args);
+	text = xvasprintf(fmt, args);
 	va_end(args);
-	return check(len < 0 ? NULL : text);
+	return text;
 }
 
 void str_assign(char **owned, const char *text)

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ char *xstrndup(const char *text, size_t max) MUST_USE;
 /* NULL stays NULL. */
 char *xstrdup_null(const char *text) MUST_USE;
 char *xasprintf(const char *fmt, ...) PRINTF(1, 2) MUST_USE;
+char *xvasprintf(const char *fmt, va_list args) PRINTF(1, 0) MUST_USE;
 
 /* Replace an owned string by a copy of `text` (which may be NULL or part of the old one). */
 void str_assign(char **owned, const char *text);

@@ -59,8 +59,6 @@ char *command_text(const Command *cmd);
 
 /* Run to the end: 0 only for exit status 0. */
 int command_run(Command *cmd, Deadline until, Error **err);
-/* Run to the end, any exit status: in *out_status 0-255, or 128+n for a signal. */
-int command_run_status(Command *cmd, Deadline until, int *out_status, Error **err);
 /* Start and leave running; stderr_fd/stdout_fd as set. */
 int command_spawn(Command *cmd, pid_t *out_pid, Error **err);
 

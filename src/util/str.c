@@ -51,11 +51,9 @@ void strbuf_addf(Strbuf *sb, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	text = xvasprintf(fmt, args);
 	va_end(args);
-	if (text)
-		strbuf_adds(sb, text);
+	strbuf_adds(sb, text);
 }
 
 void strbuf_clear(Strbuf *sb)
@@ -101,14 +99,11 @@ void strv_push(Strv *list, const char *text)
 
 void strv_pushf(Strv *list, const char *fmt, ...)
 {
-	char *text = NULL;
 	va_list args;
 
 	va_start(args, fmt);
-	if (vasprintf(&text, fmt, args) < 0)
-		text = NULL;
+	strv_push_take(list, xvasprintf(fmt, args));
 	va_end(args);
-	strv_push_take(list, text ? text : xstrdup(""));
 }
 
 void strv_copy(Strv *to, const Strv *from)
