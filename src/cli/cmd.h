@@ -59,6 +59,10 @@ typedef struct Cmd {
 	const char *examples;	    /* one a line; NULL: none */
 } Cmd;
 
+/* For the tables: where an option's value goes, and which options a command has. */
+#define FIELD(type, member)  .offset = offsetof(type, member)
+#define OPTIONS(table, type) .options = (table), .options_size = sizeof(type)
+
 /* Options that every command takes, before and after its name. */
 typedef struct Globals {
 	const char *state_dir;

@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include "cli/commands.h"
+#include "cli/commands_image.h"
 #include "cli/each.h"
 #include "model/size.h"
 #include "ops/image.h"

@@ -1,7 +1,7 @@
 /*
  * Commands about kernels.
  */
-#include "cli/commands.h"
+#include "cli/commands_kernel.h"
 #include "ops/kernel.h"
 
 int cmd_kernel_list(App *app, const Args *args UNUSED, Error **err)

@@ -77,20 +77,6 @@ typedef struct WaitArgs {
 	int64_t timeout_s; /* -1: not given */
 } WaitArgs;
 
-typedef struct BuildArgs {
-	const char *variant;
-	const char *suite;
-	const char *mirror;
-} BuildArgs;
-
-typedef struct PullArgs {
-	const char *name;
-	const char *platform;
-	const char *creds;
-	const char *tls_verify;
-	bool refresh;
-} PullArgs;
-
 typedef struct ExecArgs {
 	const char *user;
 	const char *workdir;
@@ -118,14 +104,6 @@ int cmd_vm_list(App *app, const Args *args, Error **err);
 int cmd_vm_inspect(App *app, const Args *args, Error **err);
 int cmd_vm_logs(App *app, const Args *args, Error **err);
 int cmd_vm_wait(App *app, const Args *args, Error **err);
-
-int cmd_image_build(App *app, const Args *args, Error **err);
-int cmd_image_pull(App *app, const Args *args, Error **err);
-int cmd_image_list(App *app, const Args *args, Error **err);
-int cmd_image_inspect(App *app, const Args *args, Error **err);
-int cmd_image_delete(App *app, const Args *args, Error **err);
-
-int cmd_kernel_list(App *app, const Args *args, Error **err);
 
 int cmd_exec(App *app, const Args *args, Error **err);
 int cmd_cp(App *app, const Args *args, Error **err);

@@ -1,0 +1,30 @@
+/*
+ * Commands about images: what their options fill, and what runs them.
+ */
+#pragma once
+
+#include "cli/cmd.h"
+
+extern const Cmd image_commands[];
+
+/* Zero or NULL means "not given" unless said otherwise. */
+
+typedef struct BuildArgs {
+	const char *variant;
+	const char *suite;
+	const char *mirror;
+} BuildArgs;
+
+typedef struct PullArgs {
+	const char *name;
+	const char *platform;
+	const char *creds;
+	const char *tls_verify;
+	bool refresh;
+} PullArgs;
+
+int cmd_image_build(App *app, const Args *args, Error **err);
+int cmd_image_pull(App *app, const Args *args, Error **err);
+int cmd_image_list(App *app, const Args *args, Error **err);
+int cmd_image_inspect(App *app, const Args *args, Error **err);
+int cmd_image_delete(App *app, const Args *args, Error **err);
