@@ -1,9 +1,8 @@
 #include "ops/image_make.h"
 
 #include <errno.h>
-#include <jansson.h>
-#include <string.h>
 
+#include "ops/image_helper.h"
 #include "ops/leftover.h"
 #include "state/records.h"
 #include "util/failpoint.h"
@@ -11,15 +10,6 @@
 #include "util/json.h"
 #include "util/mem.h"
 #include "util/os.h"
-#include "util/process.h"
-
-/* What ember-image tells us, line by line. */
-typedef struct Maker {
-	Context *ctx;
-	Image *image;
-	bool has_result;
-	Error *failure;
-} Maker;
 
 int image_begin(Context *ctx, const Image *image, char **out_dir, Error **err)
 {
@@ -32,101 +22,47 @@ int image_begin(Context *ctx, const Image *image, char **out_dir, Error **err)
 	return 0;
 }
 
-static void take_error(Maker *maker, const json_t *event)
+static int take_result(const json_t *result, Image *image, Error **err)
 {
-	auto_free char *code = NULL;
-	auto_free char *message = NULL;
-	auto_free char *hint = NULL;
-
-	if (maker->failure)
-		return;
-	(void)json_get_string_opt(event, "code", &code, NULL);
-	(void)json_get_string_opt(event, "message", &message, NULL);
-	(void)json_get_string_opt(event, "hint", &hint, NULL);
-	error_set(&maker->failure, error_code_from_word(code), "%s",
-		  message ? str_make_printable(message) : "the image writer failed without a word");
-	if (hint)
-		error_hint(&maker->failure, "%s", str_make_printable(hint));
-}
-
-static void take_result(Maker *maker, const json_t *event)
-{
-	Image *image = maker->image;
 	const json_t *config = NULL;
-	Error **err = &maker->failure;
 
-	if (json_get_u64(event, "size_bytes", INT64_MAX, &image->size_bytes, err) < 0 ||
-	    json_get_string_opt(event, "digest", &image->digest, err) < 0 ||
-	    json_get_bool_opt(event, "has_init", &image->has_init, err) < 0 ||
-	    json_get_object_opt(event, "config", &config, err) < 0 ||
-	    (config && image_config_from_json(config, &image->config, err) < 0)) {
-		error_wrap(err, "understand the image writer's answer");
-		return;
-	}
-	maker->has_result = true;
-}
-
-static void on_line(const char *line, void *arg)
-{
-	Maker *maker = arg;
-	json_auto_t *event = NULL;
-	auto_free char *kind = NULL;
-	uint64_t done = 0, total = 0;
-
-	if (json_parse_text(line, strlen(line), &event, NULL) < 0 ||
-	    json_get_string(event, "event", &kind, NULL) < 0)
-		return;
-	if (!strcmp(kind, "progress")) {
-		(void)json_get_u64_opt(event, "bytes", INT64_MAX, &done, NULL);
-		(void)json_get_u64_opt(event, "total", INT64_MAX, &total, NULL);
-		report_bytes(maker->ctx, done, total);
-	} else if (!strcmp(kind, "warning")) {
-		auto_free char *message = NULL;
-
-		if (json_get_string(event, "message", &message, NULL) == 0)
-			report_warning(maker->ctx, "%s", str_make_printable(message));
-	} else if (!strcmp(kind, "error")) {
-		take_error(maker, event);
-	} else if (!strcmp(kind, "result") && !maker->has_result && !maker->failure) {
-		take_result(maker, event);
-	}
+	if (json_get_u64(result, "size_bytes", INT64_MAX, &image->size_bytes, err) < 0 ||
+	    json_get_string_opt(result, "digest", &image->digest, err) < 0 ||
+	    json_get_bool_opt(result, "has_init", &image->has_init, err) < 0 ||
+	    json_get_object_opt(result, "config", &config, err) < 0 ||
+	    (config && image_config_from_json(config, &image->config, err) < 0))
+		return error_wrap(err, "understand the image writer's answer");
+	return 0;
 }
 
 static int run_writer(Context *ctx, Image *image, const ImageSource *source, const char *output,
 		      Error **err)
 {
 	auto_command Command cmd = { 0 };
-	auto_free char *program = NULL;
 	auto_free char *guest = NULL;
-	Maker maker = { .ctx = ctx, .image = image };
-	int result;
+	json_auto_t *result = NULL;
 
-	if (context_helper("ember-image", &program, err) < 0 ||
-	    context_helper("ember-guest", &guest, err) < 0)
+	if (image_helper_init(&cmd, err) < 0 || context_helper("ember-guest", &guest, err) < 0)
 		return -1;
-	command_init(&cmd, program, "--output", output, "--guest", guest, NULL);
+	command_add(&cmd, "--output");
+	command_add(&cmd, output);
+	command_add(&cmd, "--guest");
+	command_add(&cmd, guest);
 	if (source->platform) {
 		command_add(&cmd, "--platform");
 		command_add(&cmd, source->platform);
+	}
+	if (source->config) {
+		command_add(&cmd, "--config");
+		command_add(&cmd, source->config);
 	}
 	command_add(&cmd, source->layout ? "--layout" : "--tar");
 	command_add(&cmd, source->layout ? source->layout : "-");
 	if (!source->layout)
 		cmd.stdin_fd = source->tar_fd;
-	cmd.on_line = on_line;
-	cmd.on_line_arg = &maker;
-	result = command_run(&cmd, DEADLINE_NEVER, err);
-	/* Its own words are better than "exit status 1", except when it was interrupted by us. */
-	if (maker.failure && (result == 0 || error_code(err ? *err : NULL) != ERR_CANCELED)) {
-		if (err)
-			error_clear(err);
-		error_move(err, &maker.failure);
+	if (image_helper_run(ctx, &cmd, source->total_bytes, &result, err) < 0)
 		return -1;
-	}
-	error_clear(&maker.failure);
-	if (result == 0 && !maker.has_result)
-		return error_set(err, ERR_FAILED, "the image writer ended without a result");
-	return result;
+	return take_result(result, image, err);
 }
 
 int image_write(Context *ctx, Image *image, const ImageSource *source, Error **err)

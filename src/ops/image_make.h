@@ -14,6 +14,8 @@ typedef struct ImageSource {
 	const char *layout;   /* OCI layout DIR[:TAG]; NULL: `tar` */
 	const char *platform; /* os/arch; NULL: this host's */
 	int tar_fd;	      /* a root filesystem as a tar stream when there is no layout */
+	const char *config;   /* a file with the OCI config that goes with the tar; NULL: none */
+	uint64_t total_bytes; /* how much is about to come through a pipe; 0: unknown */
 } ImageSource;
 
 /* The working directory of the image, made with its intent recorded; owned. Leftovers of a crash are removed first. */

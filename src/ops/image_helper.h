@@ -1,0 +1,21 @@
+/*
+ * Running ember-image: its JSON lines become progress, warnings, and one result or error.
+ */
+#pragma once
+
+#include "ops/context.h"
+#include "util/json.h"
+#include "util/process.h"
+
+/* Begin its command line. ERR_MISSING_TOOL when the installation is incomplete. */
+int image_helper_init(Command *cmd, Error **err);
+
+/* Run it to the end; *out_result is its answer, a new reference. `total_bytes`: what its progress is measured by when it
+ * does not know itself; 0: unknown. */
+int image_helper_run(Context *ctx, Command *cmd, uint64_t total_bytes, json_t **out_result,
+		     Error **err);
+
+/* One of two that work at a time: this one runs beside us and writes its lines into a new file. */
+int image_helper_spawn(Command *cmd, const char *log, pid_t *out_pid, Error **err);
+/* Wait for it and read its verdict from that file; with `stop_it` it is ended and has none. */
+int image_helper_finish(Context *ctx, pid_t pid, const char *log, bool stop_it, Error **err);
