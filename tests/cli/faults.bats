@@ -1,20 +1,8 @@
-# Failure injection: every named step of every changing command is made to fail, and then to die.
-#
-# The steps of a command are learnt by running it once (EMBER_STEPS_TO); the names are also looked up
-# in the sources, so that a step which no test reaches is a failure itself. After each fault: nothing
-# leaked, no record lost or half-written, the other VM untouched, reconcile ends clean, and the same
-# command then succeeds.
-load lib
+# Failure injection in what machines do; faults.bash says how it goes.
+load faults
 
 setup_file() {
-	new_state
-	command -v jq >/dev/null
-	ember vm create bystander --image busybox "${SMALL[@]}" --no-start
-	field bystander . | jq -S . >"$BATS_FILE_TMPDIR/bystander"
-	export REACHED=$BATS_FILE_TMPDIR/reached
-	: >"$REACHED"
-	make_fake_mmdebstrap
-	make_frugal_apt
+	setup_faults
 }
 
 teardown_file() {
@@ -23,167 +11,6 @@ teardown_file() {
 
 teardown() {
 	[ ! -s "$BATS_TEST_TMPDIR/device" ] || losetup --detach "$(cat "$BATS_TEST_TMPDIR/device")"
-}
-
-# The real one is tested in image.bats; here its part is played in no time.
-make_fake_mmdebstrap() {
-	local bin=$BATS_FILE_TMPDIR/bin
-
-	mkdir -p "$bin"
-	cat >"$bin/mmdebstrap" <<-'FAKE'
-		#!/bin/bash
-		# The target is the last argument but one, or the one that ends in .tar; else stdout.
-		target=-
-		for word in "$@"; do
-			case $word in -*) ;; *.tar) target=$word ;; esac
-		done
-		layer=$(find "$OCI/busybox/blobs/sha256" -size +100k | head -n 1)
-		if [ "$target" = - ]; then gzip -dc "$layer"; else gzip -dc "$layer" >"$target"; fi
-	FAKE
-	chmod +x "$bin/mmdebstrap"
-}
-
-# The real apt once, then what it gave that time: the kernel's steps fetch it a dozen times.
-make_frugal_apt() {
-	local bin=$BATS_FILE_TMPDIR/frugal kept=$BATS_FILE_TMPDIR/kept program
-
-	mkdir -p "$bin" "$kept"
-	for program in apt-get apt-cache; do
-		cat >"$bin/$program" <<-FRUGAL
-			#!/bin/bash
-			real=$(command -v "$program") kept=$kept
-			case \$1 in
-			update) [ -e "\$kept/depends" ] || exec "\$real" "\$@" ;;
-			depends)
-				[ -s "\$kept/depends" ] || "\$real" "\$@" >"\$kept/depends"
-				cat "\$kept/depends"
-				;;
-			download)
-				if compgen -G "\$kept/*.deb" >/dev/null; then
-					cp "\$kept"/*.deb .
-				else
-					"\$real" "\$@" && cp ./*.deb "\$kept/"
-				fi
-				;;
-			esac
-		FRUGAL
-		chmod +x "$bin/$program"
-	done
-}
-
-steps_in_sources() {
-	grep -rhoP --include='*.c' 'failpoint\("\K[^"]+' "$CLI_DIR/../../src" | sort -u
-}
-
-# Of this installation: other files run beside this one and attach what is theirs.
-resources() {
-	losetup -a 2>/dev/null | grep -c "$EMBER_STATE_DIR" || true
-	grep -c "$EMBER_STATE_DIR" /proc/self/mounts || true
-}
-
-hypervisors() {
-	processes | xargs -r ps -o comm= -p | grep -c '^qemu' || true
-}
-
-# complain WHAT: note it and go on, so that one run shows every step that is wrong.
-complain() {
-	printf '%s at %s, %s: %s\n' "$TOLD_COMMAND" "$TOLD_STEP" "$TOLD_MODE" "$1" >>"$BATS_TEST_TMPDIR/complaints"
-}
-
-check_world() {
-	local running output
-
-	if ! output=$(ember reconcile 2>&1); then
-		complain "reconcile failed: $output"
-	fi
-	output=$(ember reconcile --dry-run --format json 2>&1)
-	[ "$(jq -c '.actions // .' <<<"$output" 2>/dev/null)" = '[]' ] ||
-		complain "reconcile did not end clean: $output"
-	output=$(assert_no_leftovers 2>&1) || complain "$output"
-	[ "$(resources)" = "$RESOURCES" ] || complain "loop devices or mounts: $(resources)"
-	running=$(ember vm list --format json | jq '[.[] | select(.status == "running")] | length')
-	until_true 5 test_hypervisors "$running" 2>/dev/null ||
-		complain "$(hypervisors) hypervisors for $running running VMs"
-	field bystander . | jq -S . | cmp -s - "$BATS_FILE_TMPDIR/bystander" || complain "the bystander changed"
-}
-
-test_hypervisors() {
-	[ "$(hypervisors)" = "$1" ]
-}
-
-# with_faults PREPARE UNDO COMMAND...: PREPARE makes what the command needs, UNDO takes away what it
-# and the command made; both must stand any outcome. ONLY is a pattern for the steps to take.
-with_faults() {
-	local prepare=$1 undo=$2 steps step mode status
-
-	shift 2
-	TOLD_COMMAND=$*
-	RESOURCES=$(resources)
-	$prepare
-	rm -f "$BATS_TEST_TMPDIR/steps"
-	EMBER_STEPS_TO=$BATS_TEST_TMPDIR/steps "$@"
-	$undo
-	steps=$(sort -u "$BATS_TEST_TMPDIR/steps" | grep -E "${ONLY-}")
-	echo "$steps" >>"$REACHED"
-	: >"$BATS_TEST_TMPDIR/complaints"
-	for step in $steps; do
-		for mode in FAIL KILL; do
-			TOLD_STEP=$step TOLD_MODE=$mode
-			$prepare
-			status=0
-			env_name=EMBER_${mode}_AT
-			(
-				export "$env_name=$step"
-				"$@"
-			) >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" || status=$?
-			if [ "$mode" = FAIL ] && [ "$status" -ne 0 ]; then
-				grep -q "made to fail at step '$step'" "$BATS_TEST_TMPDIR/err" ||
-					complain "the error does not tell its cause: $(cat "$BATS_TEST_TMPDIR/err")"
-			fi
-			check_world
-			$undo
-			$prepare
-			"$@" >"$BATS_TEST_TMPDIR/out" 2>&1 ||
-				complain "then the same command failed: $(cat "$BATS_TEST_TMPDIR/out")"
-			$undo
-			assert_no_processes 2>>"$BATS_TEST_TMPDIR/complaints" || true
-		done
-	done
-	if [ -s "$BATS_TEST_TMPDIR/complaints" ]; then
-		cat "$BATS_TEST_TMPDIR/complaints" >&2
-		return 1
-	fi
-}
-
-nothing() {
-	:
-}
-
-have_stopped() {
-	ember vm inspect subject >/dev/null 2>&1 ||
-		ember vm create subject --image busybox "${SMALL[@]}" --no-start >/dev/null
-	[ "$(status_of subject)" != running ] || ember vm stop --force subject >/dev/null
-}
-
-have_running() {
-	have_stopped
-	ember vm start subject >/dev/null
-}
-
-no_subject() {
-	ember vm delete --force subject >/dev/null 2>&1 || true
-}
-
-no_fork() {
-	ember vm delete --force forked >/dev/null 2>&1 || true
-}
-
-leave_subject_stopped() {
-	ember vm stop --force subject >/dev/null 2>&1 || true
-}
-
-no_image() {
-	ember image delete made >/dev/null 2>&1 || true
 }
 
 @test "vm create" {
@@ -222,45 +49,6 @@ no_image() {
 	with_faults have_running no_subject ember vm delete subject --force
 }
 
-@test "image pull" {
-	with_faults nothing no_image ember image pull "oci:$OCI/busybox:latest" --name made
-}
-
-# A layout whose reference moves: what is here is replaced by what it names by then.
-@test "image pull --refresh: at any time there is an image of that name" {
-	local moving=$BATS_FILE_TMPDIR/moving
-
-	have_former() {
-		rm -rf "$moving"
-		cp -r "$OCI/busybox" "$moving"
-		ember image pull "oci:$moving:latest" --name made >/dev/null 2>&1
-		move_layout "$moving"
-	}
-	lose_image() {
-		ember image inspect made >/dev/null 2>&1 || complain "there is no image"
-		no_image
-	}
-	with_faults have_former lose_image ember image pull "oci:$moving:latest" --name made --refresh
-}
-
-@test "image pull from an archive, by way of skopeo" {
-	local archive=$BATS_FILE_TMPDIR/busybox.tar
-
-	skopeo copy --quiet "oci:$OCI/busybox:latest" "oci-archive:$archive" 3>&-
-	with_faults nothing no_image ember image pull "oci-archive:$archive" --name made
-}
-
-@test "the kernel that the first start fetches" {
-	PATH=$BATS_FILE_TMPDIR/frugal:$PATH
-	no_kernel() {
-		have_stopped
-		rm -rf "$EMBER_STATE_DIR"/kernels/*
-	}
-	# The start's own steps are above.
-	ONLY='^kernel' with_faults no_kernel leave_subject_stopped ember vm start subject
-	no_subject
-}
-
 # Here the keeper is told when it is started, and reaches its last steps when the guest has gone.
 @test "a guest that powers off by itself" {
 	local step mode
@@ -285,18 +73,6 @@ no_image() {
 		done
 	done
 	no_subject
-}
-
-@test "image build" {
-	PATH=$BATS_FILE_TMPDIR/bin:$PATH
-	with_faults nothing no_image ember image build made
-}
-
-@test "image delete" {
-	have_image() {
-		ember image pull "oci:$OCI/busybox:latest" --name made >/dev/null
-	}
-	with_faults have_image no_image ember image delete made
 }
 
 @test "cp out of a guest" {
@@ -380,6 +156,6 @@ whole_life() {
 
 	# No command of this release grows a volume that exists; the unit tests do.
 	echo storage.resize >>"$REACHED"
-	unreached=$(comm -23 <(steps_in_sources) <(sort -u "$REACHED"))
+	unreached=$(comm -23 <(steps_in_sources | grep -vE "$IMAGE_STEPS") <(sort -u "$REACHED"))
 	equal "$unreached" ""
 }

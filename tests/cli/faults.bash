@@ -1,0 +1,130 @@
+# Failure injection: every named step of a changing command is made to fail, and then to die.
+#
+# The steps of a command are learnt by running it once (EMBER_STEPS_TO); the names are also looked up
+# in the sources, so that a step which no test reaches is a failure itself. After each fault: nothing
+# leaked, no record lost or half-written, the other VM untouched, reconcile ends clean, and the same
+# command then succeeds.
+load lib
+
+setup_faults() {
+	new_state
+	command -v jq >/dev/null
+	ember vm create bystander --image busybox "${SMALL[@]}" --no-start
+	field bystander . | jq -S . >"$BATS_FILE_TMPDIR/bystander"
+	export REACHED=$BATS_FILE_TMPDIR/reached
+	: >"$REACHED"
+}
+
+# Steps of images and kernels are for faults_image.bats, all others for faults.bats.
+export IMAGE_STEPS='^(image|kernel|storage\.seal|vm\.commit|vm\.export)(\.|$)'
+
+steps_in_sources() {
+	grep -rhoP --include='*.c' 'failpoint\("\K[^"]+' "$CLI_DIR/../../src" | sort -u
+}
+
+# Of this installation: other files run beside this one and attach what is theirs.
+resources() {
+	losetup -a 2>/dev/null | grep -c "$EMBER_STATE_DIR" || true
+	grep -c "$EMBER_STATE_DIR" /proc/self/mounts || true
+}
+
+hypervisors() {
+	processes | xargs -r ps -o comm= -p | grep -c '^qemu' || true
+}
+
+# complain WHAT: note it and go on, so that one run shows every step that is wrong.
+complain() {
+	printf '%s at %s, %s: %s\n' "$TOLD_COMMAND" "$TOLD_STEP" "$TOLD_MODE" "$1" >>"$BATS_TEST_TMPDIR/complaints"
+}
+
+check_world() {
+	local running output
+
+	if ! output=$(ember reconcile 2>&1); then
+		complain "reconcile failed: $output"
+	fi
+	output=$(ember reconcile --dry-run --format json 2>&1)
+	[ "$(jq -c '.actions // .' <<<"$output" 2>/dev/null)" = '[]' ] ||
+		complain "reconcile did not end clean: $output"
+	output=$(assert_no_leftovers 2>&1) || complain "$output"
+	[ "$(resources)" = "$RESOURCES" ] || complain "loop devices or mounts: $(resources)"
+	running=$(ember vm list --format json | jq '[.[] | select(.status == "running")] | length')
+	until_true 5 test_hypervisors "$running" 2>/dev/null ||
+		complain "$(hypervisors) hypervisors for $running running VMs"
+	field bystander . | jq -S . | cmp -s - "$BATS_FILE_TMPDIR/bystander" || complain "the bystander changed"
+}
+
+test_hypervisors() {
+	[ "$(hypervisors)" = "$1" ]
+}
+
+# with_faults PREPARE UNDO COMMAND...: PREPARE makes what the command needs, UNDO takes away what it
+# and the command made; both must stand any outcome. ONLY is a pattern for the steps to take.
+with_faults() {
+	local prepare=$1 undo=$2 steps step mode status
+
+	shift 2
+	TOLD_COMMAND=$*
+	RESOURCES=$(resources)
+	$prepare
+	rm -f "$BATS_TEST_TMPDIR/steps"
+	EMBER_STEPS_TO=$BATS_TEST_TMPDIR/steps "$@"
+	$undo
+	steps=$(sort -u "$BATS_TEST_TMPDIR/steps" | grep -E "${ONLY-}")
+	echo "$steps" >>"$REACHED"
+	: >"$BATS_TEST_TMPDIR/complaints"
+	for step in $steps; do
+		for mode in FAIL KILL; do
+			TOLD_STEP=$step TOLD_MODE=$mode
+			$prepare
+			status=0
+			env_name=EMBER_${mode}_AT
+			(
+				export "$env_name=$step"
+				"$@"
+			) >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" || status=$?
+			if [ "$mode" = FAIL ] && [ "$status" -ne 0 ]; then
+				grep -q "made to fail at step '$step'" "$BATS_TEST_TMPDIR/err" ||
+					complain "the error does not tell its cause: $(cat "$BATS_TEST_TMPDIR/err")"
+			fi
+			check_world
+			$undo
+			$prepare
+			"$@" >"$BATS_TEST_TMPDIR/out" 2>&1 ||
+				complain "then the same command failed: $(cat "$BATS_TEST_TMPDIR/out")"
+			$undo
+			assert_no_processes 2>>"$BATS_TEST_TMPDIR/complaints" || true
+		done
+	done
+	if [ -s "$BATS_TEST_TMPDIR/complaints" ]; then
+		cat "$BATS_TEST_TMPDIR/complaints" >&2
+		return 1
+	fi
+}
+
+nothing() {
+	:
+}
+
+have_stopped() {
+	ember vm inspect subject >/dev/null 2>&1 ||
+		ember vm create subject --image busybox "${SMALL[@]}" --no-start >/dev/null
+	[ "$(status_of subject)" != running ] || ember vm stop --force subject >/dev/null
+}
+
+have_running() {
+	have_stopped
+	ember vm start subject >/dev/null
+}
+
+no_subject() {
+	ember vm delete --force subject >/dev/null 2>&1 || true
+}
+
+no_fork() {
+	ember vm delete --force forked >/dev/null 2>&1 || true
+}
+
+leave_subject_stopped() {
+	ember vm stop --force subject >/dev/null 2>&1 || true
+}

@@ -1,0 +1,120 @@
+# Failure injection in what images and kernels go through; faults.bash says how it goes.
+load faults
+
+setup_file() {
+	setup_faults
+	make_fake_mmdebstrap
+	make_frugal_apt
+}
+
+teardown_file() {
+	drop_state
+}
+
+# The real one is tested in image.bats; here its part is played in no time.
+make_fake_mmdebstrap() {
+	local bin=$BATS_FILE_TMPDIR/bin
+
+	mkdir -p "$bin"
+	cat >"$bin/mmdebstrap" <<-'FAKE'
+		#!/bin/bash
+		# The target is the last argument but one, or the one that ends in .tar; else stdout.
+		target=-
+		for word in "$@"; do
+			case $word in -*) ;; *.tar) target=$word ;; esac
+		done
+		layer=$(find "$OCI/busybox/blobs/sha256" -size +100k | head -n 1)
+		if [ "$target" = - ]; then gzip -dc "$layer"; else gzip -dc "$layer" >"$target"; fi
+	FAKE
+	chmod +x "$bin/mmdebstrap"
+}
+
+# The real apt once, then what it gave that time: the kernel's steps fetch it a dozen times.
+make_frugal_apt() {
+	local bin=$BATS_FILE_TMPDIR/frugal kept=$BATS_FILE_TMPDIR/kept program
+
+	mkdir -p "$bin" "$kept"
+	for program in apt-get apt-cache; do
+		cat >"$bin/$program" <<-FRUGAL
+			#!/bin/bash
+			real=$(command -v "$program") kept=$kept
+			case \$1 in
+			update) [ -e "\$kept/depends" ] || exec "\$real" "\$@" ;;
+			depends)
+				[ -s "\$kept/depends" ] || "\$real" "\$@" >"\$kept/depends"
+				cat "\$kept/depends"
+				;;
+			download)
+				if compgen -G "\$kept/*.deb" >/dev/null; then
+					cp "\$kept"/*.deb .
+				else
+					"\$real" "\$@" && cp ./*.deb "\$kept/"
+				fi
+				;;
+			esac
+		FRUGAL
+		chmod +x "$bin/$program"
+	done
+}
+
+no_image() {
+	ember image delete made >/dev/null 2>&1 || true
+}
+
+@test "image pull" {
+	with_faults nothing no_image ember image pull "oci:$OCI/busybox:latest" --name made
+}
+
+# A layout whose reference moves: what is here is replaced by what it names by then.
+@test "image pull --refresh: at any time there is an image of that name" {
+	local moving=$BATS_FILE_TMPDIR/moving
+
+	have_former() {
+		rm -rf "$moving"
+		cp -r "$OCI/busybox" "$moving"
+		ember image pull "oci:$moving:latest" --name made >/dev/null 2>&1
+		move_layout "$moving"
+	}
+	lose_image() {
+		ember image inspect made >/dev/null 2>&1 || complain "there is no image"
+		no_image
+	}
+	with_faults have_former lose_image ember image pull "oci:$moving:latest" --name made --refresh
+}
+
+@test "image pull from an archive, by way of skopeo" {
+	local archive=$BATS_FILE_TMPDIR/busybox.tar
+
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "oci-archive:$archive" 3>&-
+	with_faults nothing no_image ember image pull "oci-archive:$archive" --name made
+}
+
+@test "the kernel that the first start fetches" {
+	PATH=$BATS_FILE_TMPDIR/frugal:$PATH
+	no_kernel() {
+		have_stopped
+		rm -rf "$EMBER_STATE_DIR"/kernels/*
+	}
+	# The start's own steps are above.
+	ONLY='^kernel' with_faults no_kernel leave_subject_stopped ember vm start subject
+	no_subject
+}
+
+@test "image build" {
+	PATH=$BATS_FILE_TMPDIR/bin:$PATH
+	with_faults nothing no_image ember image build made
+}
+
+@test "image delete" {
+	have_image() {
+		ember image pull "oci:$OCI/busybox:latest" --name made >/dev/null
+	}
+	with_faults have_image no_image ember image delete made
+}
+
+@test "every step of images and kernels was reached" {
+	local unreached
+
+	unreached=$(comm -23 <(steps_in_sources | grep -E "$IMAGE_STEPS") <(sort -u "$REACHED"))
+	equal "$unreached" ""
+}
