@@ -32,6 +32,8 @@ Blob *blob_open(const BlobSpec *spec, BlobMeter *meter)
 
 	memset(blob, 0, offsetof(Blob, in));
 	blob->spec = *spec;
+	if (!spec->deflate)
+		blob->spec.deflate = deflate_library(NULL);
 	blob->meter = meter;
 	hasher_init(&blob->file_hash, spec->digest);
 	hasher_init(&blob->diff_hash, spec->diff_id);
@@ -121,7 +123,7 @@ static int begin(Blob *blob, Error **err)
 	else if (blob->spec.compression != found)
 		return error_set(err, ERR_FAILED, "the layer is %s but its media type says %s",
 				 compression_name(found), compression_name(blob->spec.compression));
-	blob->inflater = inflater_new(blob->spec.compression);
+	blob->inflater = inflater_new(blob->spec.compression, blob->spec.deflate);
 	return 0;
 }
 

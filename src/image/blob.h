@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "image/deflate.h"
 #include "util/error.h"
 
 typedef enum Compression {
@@ -23,9 +24,10 @@ typedef enum Compression {
 typedef struct BlobSpec {
 	int fd; /* borrowed */
 	Compression compression;
-	uint64_t size;	     /* of the file in bytes, or BLOB_UNKNOWN_SIZE */
-	const char *digest;  /* of the file; NULL: not checked */
-	const char *diff_id; /* of the decompressed bytes; NULL: not checked */
+	uint64_t size;		       /* of the file in bytes, or BLOB_UNKNOWN_SIZE */
+	const char *digest;	       /* of the file; NULL: not checked */
+	const char *diff_id;	       /* of the decompressed bytes; NULL: not checked */
+	const DeflateLibrary *deflate; /* what gzip is read with; NULL: the fastest there is */
 } BlobSpec;
 
 /* What a whole import may stream, and who hears of its progress. */

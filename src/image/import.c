@@ -94,6 +94,7 @@ static int add_layer(Import *import, const SourceLayer *source, uint16_t number,
 		.size = source->size,
 		.digest = source->digest,
 		.diff_id = source->diff_id,
+		.deflate = import->plan->deflate,
 	};
 
 	if (layer_stream(&import->context, &spec, &layer, &diff_id, err) < 0 ||

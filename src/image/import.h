@@ -16,6 +16,7 @@ typedef struct ImportPlan {
 	int guest_fd;  /* the guest program, or -1 */
 	bool seed;     /* add ember's own files */
 	uint64_t max_bytes;
+	const DeflateLibrary *deflate; /* what gzip is read with; NULL: the fastest there is */
 } ImportPlan;
 
 #define IMPORT_STREAM_FACTOR 4u /* all layers together may stream this many times max_bytes */

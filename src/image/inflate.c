@@ -2,35 +2,26 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 #include <zstd.h>
 
+#include "image/gzip.h"
 #include "util/mem.h"
-
-#define GZIP_WINDOW_BITS (15 + 16) /* zlib's way to ask for gzip's format and nothing else */
-
-typedef enum State {
-	STATE_BEGIN,   /* nothing seen yet */
-	STATE_INSIDE,  /* in a member or frame */
-	STATE_BETWEEN, /* one has ended, another may follow */
-	STATE_PADDING, /* zeros behind the last gzip member: nothing else may follow */
-} State;
 
 struct Inflater {
 	Compression compression;
-	State state;
-	z_stream gzip;
+	bool is_inside; /* a zstd frame */
+	bool has_begun;
+	Gzip *gzip;
 	ZSTD_DCtx *zstd;
 };
 
-Inflater *inflater_new(Compression compression)
+Inflater *inflater_new(Compression compression, const DeflateLibrary *deflate)
 {
 	Inflater *inflater = xcalloc(1, sizeof(*inflater));
 
 	inflater->compression = compression;
-	if (compression == COMPRESSION_GZIP &&
-	    inflateInit2(&inflater->gzip, GZIP_WINDOW_BITS) != Z_OK)
-		abort();
+	if (compression == COMPRESSION_GZIP)
+		inflater->gzip = gzip_new(deflate);
 	if (compression == COMPRESSION_ZSTD) {
 		inflater->zstd = ZSTD_createDCtx();
 		if (!inflater->zstd)
@@ -45,8 +36,7 @@ void inflater_free(Inflater *inflater)
 {
 	if (!inflater)
 		return;
-	if (inflater->compression == COMPRESSION_GZIP)
-		(void)inflateEnd(&inflater->gzip);
+	gzip_free(inflater->gzip);
 	ZSTD_freeDCtx(inflater->zstd);
 	free(inflater);
 }
@@ -61,49 +51,6 @@ static ssize_t copy(const unsigned char **data, size_t *size, void *out, size_t 
 	return (ssize_t)part;
 }
 
-static int skip_zeros(const unsigned char **data, size_t *size, Error **err)
-{
-	for (; *size > 0; (*data)++, (*size)--)
-		if (**data != 0)
-			return error_set(err, ERR_FAILED, "something follows the gzip stream");
-	return 0;
-}
-
-static ssize_t run_gzip(Inflater *inflater, const unsigned char **data, size_t *size, void *out,
-			size_t room, Error **err)
-{
-	z_stream *gzip = &inflater->gzip;
-	int status;
-
-	if (inflater->state == STATE_BETWEEN && *size > 0) {
-		if (**data == 0) {
-			inflater->state = STATE_PADDING;
-		} else {
-			(void)inflateReset(gzip);
-			inflater->state = STATE_INSIDE;
-		}
-	}
-	if (inflater->state == STATE_PADDING)
-		return skip_zeros(data, size, err);
-	if (*size == 0 && inflater->state != STATE_INSIDE)
-		return 0;
-
-	inflater->state = STATE_INSIDE;
-	gzip->next_in = (unsigned char *)(uintptr_t)*data; /* zlib's type lacks the const */
-	gzip->avail_in = (unsigned)*size;
-	gzip->next_out = out;
-	gzip->avail_out = (unsigned)room;
-	status = inflate(gzip, Z_NO_FLUSH);
-	*data = gzip->next_in;
-	*size = gzip->avail_in;
-	if (status == Z_STREAM_END)
-		inflater->state = STATE_BETWEEN;
-	else if (status != Z_OK && status != Z_BUF_ERROR)
-		return error_set(err, ERR_FAILED, "the gzip stream is damaged: %s",
-				 gzip->msg ? gzip->msg : "unknown format");
-	return (ssize_t)(room - gzip->avail_out);
-}
-
 static ssize_t run_zstd(Inflater *inflater, const unsigned char **data, size_t *size, void *out,
 			size_t room, Error **err)
 {
@@ -112,7 +59,7 @@ static ssize_t run_zstd(Inflater *inflater, const unsigned char **data, size_t *
 	size_t status;
 
 	/* Without input, ask only for what a frame still holds back. */
-	if (*size == 0 && inflater->state != STATE_INSIDE)
+	if (*size == 0 && !inflater->is_inside)
 		return 0;
 	status = ZSTD_decompressStream(inflater->zstd, &done, &in);
 	*data += in.pos;
@@ -122,7 +69,8 @@ static ssize_t run_zstd(Inflater *inflater, const unsigned char **data, size_t *
 			  ZSTD_getErrorName(status));
 		return -1;
 	}
-	inflater->state = status == 0 ? STATE_BETWEEN : STATE_INSIDE;
+	inflater->has_begun = true;
+	inflater->is_inside = status != 0;
 	return (ssize_t)done.pos;
 }
 
@@ -131,20 +79,26 @@ ssize_t inflater_run(Inflater *inflater, const unsigned char **data, size_t *siz
 {
 	switch (inflater->compression) {
 	case COMPRESSION_GZIP:
-		return run_gzip(inflater, data, size, out, room, err);
+		return gzip_run(inflater->gzip, data, size, out, room, err);
 	case COMPRESSION_ZSTD:
 		return run_zstd(inflater, data, size, out, room, err);
 	case COMPRESSION_NONE:
 	case COMPRESSION_GUESS:
 		break;
 	}
-	inflater->state = STATE_BETWEEN;
 	return copy(data, size, out, room);
 }
 
 bool inflater_at_end(const Inflater *inflater)
 {
-	if (inflater->compression == COMPRESSION_NONE)
-		return true;
-	return inflater->state == STATE_BETWEEN || inflater->state == STATE_PADDING;
+	switch (inflater->compression) {
+	case COMPRESSION_GZIP:
+		return gzip_at_end(inflater->gzip);
+	case COMPRESSION_ZSTD:
+		return inflater->has_begun && !inflater->is_inside;
+	case COMPRESSION_NONE:
+	case COMPRESSION_GUESS:
+		break;
+	}
+	return true;
 }

@@ -7,11 +7,13 @@
 #include <stddef.h>
 
 #include "image/blob.h"
+#include "image/deflate.h"
 #include "util/error.h"
 
 typedef struct Inflater Inflater;
 
-Inflater *inflater_new(Compression compression);
+/* `deflate` is what gzip is read with. */
+Inflater *inflater_new(Compression compression, const DeflateLibrary *deflate);
 void inflater_free(Inflater *inflater);
 
 /* Decompress from *data (moved on, with *size) into `out`; returns the bytes put there, -1 on error. 0 with input left

@@ -136,6 +136,7 @@ static int build(const Options *options, Files *files, Error **err)
 		.guest_fd = files->guest_fd,
 		.seed = !options->no_seed,
 		.max_bytes = options->max_bytes,
+		.deflate = options->deflate,
 	};
 
 	/* libarchive turns names into the locale's characters: this one has room for all. */

@@ -22,6 +22,7 @@ const char options_help[] =
 	"  --max-size BYTES     what it may grow to (default 64 GiB)\n"
 	"  --platform OS/ARCH   which image of a multi-platform index (default: this host's)\n"
 	"  --guest FILE         the guest program to put into it\n"
+	"  --gunzip LIBRARY     isa-l or zlib (default: the fastest that is there)\n"
 	"  --no-seed            the bare tree, without ember's own files\n"
 	"  --json               accepted; the answer is always JSON\n"
 	"  --help, --version\n";
@@ -35,6 +36,7 @@ enum Option {
 	OPTION_MAX_SIZE,
 	OPTION_PLATFORM,
 	OPTION_GUEST,
+	OPTION_GUNZIP,
 	OPTION_NO_SEED,
 	OPTION_JSON,
 	OPTION_HELP,
@@ -50,6 +52,7 @@ static const struct option long_options[] = {
 	{ "max-size", required_argument, NULL, OPTION_MAX_SIZE },
 	{ "platform", required_argument, NULL, OPTION_PLATFORM },
 	{ "guest", required_argument, NULL, OPTION_GUEST },
+	{ "gunzip", required_argument, NULL, OPTION_GUNZIP },
 	{ "no-seed", no_argument, NULL, OPTION_NO_SEED },
 	{ "json", no_argument, NULL, OPTION_JSON },
 	{ "help", no_argument, NULL, OPTION_HELP },
@@ -141,6 +144,12 @@ static int apply(int option, const char *value, Options *options, const char **p
 	case OPTION_GUEST:
 		str_assign(&options->guest, value);
 		return 0;
+	case OPTION_GUNZIP:
+		options->deflate = deflate_library(value);
+		if (options->deflate)
+			return 0;
+		error_set(err, ERR_USAGE, "there is no gzip library '%s'", value);
+		return error_hint(err, "there is: %s", deflate_names);
 	case OPTION_NO_SEED:
 		options->no_seed = true;
 		return 0;

@@ -24,6 +24,7 @@ typedef struct Options {
 	bool no_seed;
 	uint64_t max_bytes;
 	Platform platform;
+	const DeflateLibrary *deflate; /* NULL: the fastest there is */
 	bool help;
 	bool version;
 } Options;

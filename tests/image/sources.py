@@ -53,6 +53,24 @@ def layers_of_a_layout():
 
 
 @case
+def gunzip_libraries():
+    """whichever library unpacks, and whenever: the same image, byte for byte"""
+    made = layout()
+    big = Layer().file("big", os.urandom(3 << 20) + bytes(1 << 20))
+    for i in range(3000):
+        big.file(f"d/{i}", b"%d" % i * (i % 4000), pax_headers={"SCHILY.xattr.user.n": str(i)} if i % 50 == 0 else {})
+    made.image([big.raw(), Layer().whiteout("big").opaque("d").file("d/new", os.urandom(100000)).raw()])
+    found = []
+    names = subprocess.run([harness.PROGRAM, "--gunzip", "none", "--help"], stdout=subprocess.PIPE, check=False).stdout
+    names = json.loads(names)["hint"].removeprefix("there is: ").split(", ")
+    for name in [*names, names[0]]:
+        run = ember_image(*words(made)[:2], "--gunzip", name)
+        found.append((run.result["size_bytes"], digest(run.output.read_bytes())))
+        run.output.unlink()
+    equal((found[1:], names[-1]), (found[:1] * len(names), "zlib"))
+
+
+@case
 def docker_types():
     """docker's media types are the same thing; foreign layers are used when they are there"""
     docker = "application/vnd.docker."
