@@ -44,7 +44,7 @@ static void number_inodes(Ext4 *ext4)
 /* Take the blocks of all that is not file data, so that the size of the whole is known. */
 static int layout(Ext4 *ext4, Error **err)
 {
-	for (const Node *node = ext4->tree->root; node; node = tree_next(node))
+	for (Node *node = ext4->tree->root; node; node = tree_next(node))
 		if (inode_is_directory(node->inode) && ext4_layout_directory(ext4, node, err) < 0)
 			return -1;
 	for (uint32_t number = EXT2_ROOT_INO; number < ext4->inode_count; number++) {
@@ -101,6 +101,7 @@ int ext4_write(Disk *disk, Tree *tree, const Ext4Params *params, uint64_t *out_s
 
 	if (add_lost_found(tree, err) < 0)
 		return -1;
+	memcpy(ext4.hash_seed, params->uuid, sizeof(ext4.hash_seed));
 	number_inodes(&ext4);
 	if (layout(&ext4, err) < 0 || ext4_open_filesystem(&ext4, err) < 0 ||
 	    ext4_place_tables(&ext4, err) < 0 || ext4_mark_used(&ext4, err) < 0 ||

@@ -6,8 +6,8 @@
  * flex_bg allows. libext2fs makes the superblock, group descriptors, bitmaps, journal, resize inode and extended
  * attributes; directories, extents and inode tables are written in bulk.
  *
- * Features: 64bit, metadata_csum, flex_bg, extents, 4 KiB blocks, 256-byte inodes, a journal, and a resize inode with room
- * for a terabyte, so that a running guest can grow it. Same tree, same bytes: nothing depends on the clock.
+ * Features: 64bit, metadata_csum, flex_bg, extents, 4 KiB blocks, 256-byte inodes, a journal, hashed directories,
+ * and a resize inode with room for a terabyte, so that a running guest can grow it. Same tree, same bytes: nothing depends on the clock.
  * Format: Documentation/filesystems/ext4 in the Linux sources.
  */
 #pragma once

@@ -28,6 +28,8 @@ typedef struct Ext4 {
 	const Ext4Params *params;
 	ext2_filsys fs;
 
+	uint32_t hash_seed[4]; /* of the names of large directories */
+
 	Inode **inodes; /* by number; [0 .. EXT4_FIRST_FREE_INODE) are NULL but for the root */
 	uint32_t inode_count; /* one past the highest number in use */
 	ExtentBlocks *extent_blocks;
@@ -57,9 +59,31 @@ int ext4_add_special_inodes(Ext4 *ext4, Error **err);
 /* The io_manager under it: no cache, and zeroing by punching holes. */
 extern struct struct_io_manager ext4_io_manager;
 
-/* ext4_dir.c */
-int ext4_layout_directory(Ext4 *ext4, const Node *dir, Error **err);
+/* ext4_dir.c. One above a block gets its children sorted by their hash. */
+int ext4_layout_directory(Ext4 *ext4, Node *dir, Error **err);
 int ext4_write_directory(Ext4 *ext4, const Node *dir, Error **err);
+
+/* A directory being written, a block at a time. */
+typedef struct DirWriter {
+	Ext4 *ext4;
+	const Inode *inode;
+	uint32_t seed;	  /* of the checksums of its blocks */
+	uint32_t logical; /* number of the next block */
+	uint32_t extent;  /* that holds it */
+} DirWriter;
+
+int ext4_write_dir_block(DirWriter *writer, const unsigned char *block, Error **err);
+
+/* ext4_htree.c: the index of directories above one block. */
+#define EXT4_HASH_CONTINUES 1u /* the names before have the same hash; free, since hashes are even */
+
+uint32_t ext4_name_hash(const Ext4 *ext4, const Node *node, uint32_t *out_minor); /* may be NULL */
+void ext4_sort_by_hash(const Ext4 *ext4, Node *dir);
+/* Blocks of the index over so many blocks of entries, which follow it. */
+uint32_t ext4_index_blocks(uint32_t leaves);
+/* starts[i]: the first hash of block i of entries, perhaps with EXT4_HASH_CONTINUES. starts[0] means nothing. */
+int ext4_write_index(DirWriter *writer, uint32_t parent, const uint32_t *starts, uint32_t leaves,
+		     Error **err);
 
 /* ext4_inode.c: extents and inode tables. */
 int ext4_layout_extents(Ext4 *ext4, const Inode *inode, Error **err);

@@ -200,6 +200,12 @@ static uint16_t link_count(const Inode *inode)
 							   : (uint16_t)(inode->subdirectories + 2);
 }
 
+/* See ext4_dir.c. */
+static bool is_indexed(const Inode *inode)
+{
+	return inode_is_directory(inode) && inode->size > BLOCK_SIZE;
+}
+
 static int encode_inode(Ext4 *ext4, const Inode *inode, const ExtentBlocks *blocks,
 			struct ext2_inode_large *out, Error **err)
 {
@@ -220,7 +226,7 @@ static int encode_inode(Ext4 *ext4, const Inode *inode, const ExtentBlocks *bloc
 	case S_IFREG:
 	case S_IFDIR:
 		sectors = (data_blocks(inode) + (blocks ? blocks->count : 0)) * (BLOCK_SIZE / 512);
-		out->i_flags = htole32(EXT4_EXTENTS_FL);
+		out->i_flags = htole32(EXT4_EXTENTS_FL | (is_indexed(inode) ? EXT2_INDEX_FL : 0u));
 		out->i_blocks = htole32((uint32_t)sectors);
 		out->osd2.linux2.l_i_blocks_hi = htole16((uint16_t)(sectors >> 32));
 		return encode_extents(ext4, inode, blocks, out->i_block, err);

@@ -51,11 +51,13 @@ static void set_identity(const Ext4 *ext4)
 	ext4->fs->now = born;
 	super->s_mkfs_time = super->s_lastcheck = super->s_wtime = (uint32_t)born;
 	memcpy(super->s_uuid, ext4->params->uuid, sizeof(super->s_uuid));
-	memcpy(super->s_hash_seed, ext4->params->uuid, sizeof(super->s_hash_seed));
+	memcpy(super->s_hash_seed, ext4->hash_seed, sizeof(super->s_hash_seed));
 	memcpy(super->s_volume_name, LABEL, sizeof(LABEL) - 1);
 	super->s_checksum_type = EXT2_CRC32C_CHKSUM;
 	super->s_max_mnt_count = -1; /* no check that counts mounts */
 	super->s_def_hash_version = EXT2_HASH_HALF_MD4;
+	super->s_flags = (super->s_flags & ~(uint32_t)EXT2_FLAGS_SIGNED_HASH) |
+			 EXT2_FLAGS_UNSIGNED_HASH;
 	super->s_default_mount_opts = EXT2_DEFM_XATTR_USER | EXT2_DEFM_ACL;
 	ext2fs_init_csum_seed(ext4->fs);
 }

@@ -196,6 +196,16 @@ void tree_remove(Tree *tree, Node *node)
 	remove_leaf(tree, node);
 }
 
+void tree_order_children(Node *dir, Node *const *order, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		order[i]->previous = i > 0 ? order[i - 1] : NULL;
+		order[i]->next = i + 1 < count ? order[i + 1] : NULL;
+	}
+	dir->first_child = count ? order[0] : NULL;
+	dir->last_child = count ? order[count - 1] : NULL;
+}
+
 Node *tree_next(const Node *node)
 {
 	if (node->first_child)

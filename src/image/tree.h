@@ -68,6 +68,9 @@ int tree_add(Tree *tree, Node *dir, const char *name, size_t length, Inode *inod
 void tree_remove(Tree *tree, Node *node);
 void tree_remove_children(Tree *tree, Node *dir);
 
+/* Put the children of a directory into this order: all of them, each once. */
+void tree_order_children(Node *dir, Node *const *order, size_t count);
+
 /* Walk parents before children: the first call gets the root, NULL ends. */
 Node *tree_next(const Node *node);
 

@@ -10,9 +10,12 @@ import hashlib
 import stat
 import struct
 
+import htree
+
 BLOCK = 4096
 ROOT = 2
 EXTENTS_FLAG = 0x80000
+INDEX_FLAG = 0x1000
 XATTR_MAGIC = 0xEA020000
 PREFIXES = {1: "user.", 2: "system.posix_acl_access", 3: "system.posix_acl_default", 4: "trusted.",
             6: "security.", 7: "system."}
@@ -44,6 +47,8 @@ class Image:
         assert struct.unpack_from("<H", sb, 0x38)[0] == 0xEF53, "no ext4"
         self.per_group = struct.unpack_from("<I", sb, 0x28)[0]
         self.label = sb[0x78:0x88].rstrip(b"\0").decode()
+        self.hash_seed = struct.unpack_from("<4I", sb, 0xEC)
+        self.flags = struct.unpack_from("<I", sb, 0x160)[0]
         self.uuid = sb[0x68:0x78].hex()
         descriptor_size = struct.unpack_from("<H", sb, 0xFE)[0]
         groups = struct.unpack_from("<I", sb, 0)[0] // self.per_group
@@ -123,13 +128,17 @@ class Image:
         return found
 
     def directory(self, raw):
+        """(name, inode) of all entries, the index tried with some of them."""
         data = b"".join(self.content(raw))
-        at = 0
-        while at < len(data):
-            number, length, name_length = struct.unpack_from("<IHB", data, at)
-            if number:
-                yield data[at + 8:at + 8 + name_length], number
-            at += length
+        found = list(htree.entries(data))
+        indexed = bool(struct.unpack_from("<I", raw, 0x20)[0] & INDEX_FLAG)
+        assert indexed == (len(data) > BLOCK), "only directories above a block have an index"
+        if indexed:
+            index = htree.Index(data, self.hash_seed, self.flags)
+            for name, number in found[2::max(1, len(found) // 500)]:
+                assert index.lookup(name) == number, f"{name} is not where the index says"
+            assert index.lookup(b"no such name") is None
+        return found
 
     def inode(self, number, with_content=True):
         raw = self.raw_inode(number)

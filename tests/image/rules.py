@@ -391,13 +391,42 @@ def sparse():
 
 
 @case
+def directory_sizes():
+    """directories around the size of one block, of which those above it are hashed"""
+    for length in 8, 255:
+        room = (4096 - 12) // (8 + (length + 3) // 4 * 4)
+        for count in room - 2, room - 1, room, room + 1, 2 * room, 2 * room + 1:
+            layer = Layer()
+            for i in range(count):
+                layer.file(f"d/{i:0{length}d}")
+            equal(len(build([layer.raw()])), 2 + count)
+
+
+@case
 def big_directory():
-    """20,000 entries in one directory"""
+    """20,000 entries in one directory, with names of any bytes, found through its index"""
     layer = Layer().dir("many")
+    wanted = {"/many", "/many/plain"}
     for i in range(20000):
-        layer.file(f"many/file-number-{i}", b"")
-    tree = build([layer.raw()])
-    equal(len(tree), 20002)
+        name = (b"\xe9\xff" if i % 2 else b"n") + b"%d" % i + b"-" * (i % 200)
+        name = "many/" + name.decode("utf-8", "surrogateescape")
+        layer.file(name)
+        wanted.add("/" + name)
+    tree = build([layer.file("many/plain").raw()])
+    equal(set(tree) - {""}, wanted)
+
+
+@case
+def huge_directory():
+    """120,000 entries in one directory: an index of two levels"""
+    layer = Layer().dir("many")
+    for i in range(120000):
+        if i % 2:
+            layer.link(f"many/file-number-{i}", f"f{i // 60000}")
+        else:
+            layer.symlink(f"many/file-number-{i}", "x")
+    tree = build([Layer().file("f0").file("f1").raw(), layer.raw()])
+    equal((len(tree), tree["/f0"].links, tree["/f1"].links), (120004, 30001, 30001))
 
 
 @case
