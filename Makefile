@@ -41,4 +41,4 @@ uninstall:
 	@scripts/uninstall $(RELEASE) '$(DESTDIR)'
 
 clean:
-	rm -rf $(RELEASE) $(CHECK) build-asan build-fuzz build-tidy
+	rm -rf $(RELEASE) $(CHECK) build-asan build-fuzz build-tidy build-images
