@@ -166,19 +166,29 @@ ssize_t blob_read(Blob *blob, const void **out_data, Error **err)
 	}
 }
 
+/* Another copy of the file may be better: say which it is. */
+static void mark_bad(const Blob *blob)
+{
+	if (blob->spec.bad_blob && blob->spec.digest)
+		str_assign(blob->spec.bad_blob, blob->spec.digest);
+}
+
 static int check_file(Blob *blob, Error **err)
 {
 	auto_free char *digest = NULL;
 
-	if (blob->spec.size != BLOB_UNKNOWN_SIZE && blob->spec.size != blob->file_bytes)
+	if (blob->spec.size != BLOB_UNKNOWN_SIZE && blob->spec.size != blob->file_bytes) {
+		mark_bad(blob);
 		return error_set(
 			err, ERR_FAILED, "the blob has %llu bytes, but its manifest says %llu",
 			(unsigned long long)blob->file_bytes, (unsigned long long)blob->spec.size);
+	}
 	if (!blob->spec.digest)
 		return 0;
 	digest = hasher_finish(&blob->file_hash);
 	if (!strcmp(digest, blob->spec.digest))
 		return 0;
+	mark_bad(blob);
 	return error_set(err, ERR_FAILED, "digest mismatch: the content of blob '%s' is '%s'",
 			 blob->spec.digest, digest);
 }

@@ -24,9 +24,10 @@ typedef enum Compression {
 typedef struct BlobSpec {
 	int fd; /* borrowed */
 	Compression compression;
-	uint64_t size;		       /* of the file in bytes, or BLOB_UNKNOWN_SIZE */
-	const char *digest;	       /* of the file; NULL: not checked */
-	const char *diff_id;	       /* of the decompressed bytes; NULL: not checked */
+	uint64_t size;	     /* of the file in bytes, or BLOB_UNKNOWN_SIZE */
+	const char *digest;  /* of the file; NULL: not checked */
+	const char *diff_id; /* of the decompressed bytes; NULL: not checked */
+	char **bad_blob; /* gets a copy of `digest` when the file is not what it says; may be NULL */
 	const DeflateLibrary *deflate; /* what gzip is read with; NULL: the fastest there is */
 } BlobSpec;
 

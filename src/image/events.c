@@ -93,7 +93,7 @@ void event_result(const ImportResult *result)
 	print_take(event);
 }
 
-void event_error(const Error *error)
+void event_error(const Error *error, const char *bad_blob)
 {
 	json_t *event = json_object();
 	auto_free char *sentence = error_sentence(error);
@@ -102,6 +102,8 @@ void event_error(const Error *error)
 	json_put_string(event, "code", error_code_word(error_code(error)));
 	put_safe(event, "message", sentence);
 	put_safe(event, "hint", error_hint_text(error));
+	if (bad_blob)
+		json_put_string(event, "blob", bad_blob);
 	print_take(event);
 }
 

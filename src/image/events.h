@@ -22,7 +22,8 @@ typedef struct ImportResult {
 void event_progress(uint64_t bytes, uint64_t total);
 void event_warning(const char *message);
 void event_result(const ImportResult *result);
-void event_error(const Error *error);
+/* `bad_blob`: digest of the blob whose content is at fault, so that another copy may do; NULL: none. */
+void event_error(const Error *error, const char *bad_blob);
 
 /* Replace control characters and what is not UTF-8 by '?', in place; returns its argument. */
 char *text_make_safe(char *text);

@@ -75,7 +75,8 @@ typedef struct DirWriter {
 int ext4_write_dir_block(DirWriter *writer, const unsigned char *block, Error **err);
 
 /* ext4_htree.c: the index of directories above one block. */
-#define EXT4_HASH_CONTINUES 1u /* the names before have the same hash; free, since hashes are even */
+#define EXT4_HASH_CONTINUES \
+	1u /* the names before have the same hash; free, since hashes are even */
 
 uint32_t ext4_name_hash(const Ext4 *ext4, const Node *node, uint32_t *out_minor); /* may be NULL */
 void ext4_sort_by_hash(const Ext4 *ext4, Node *dir);

@@ -94,6 +94,7 @@ static int add_layer(Import *import, const SourceLayer *source, uint16_t number,
 		.size = source->size,
 		.digest = source->digest,
 		.diff_id = source->diff_id,
+		.bad_blob = import->plan->bad_blob,
 		.deflate = import->plan->deflate,
 	};
 

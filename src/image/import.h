@@ -16,6 +16,7 @@ typedef struct ImportPlan {
 	int guest_fd;  /* the guest program, or -1 */
 	bool seed;     /* add ember's own files */
 	uint64_t max_bytes;
+	char **bad_blob; /* gets the digest of a layer's blob whose content is not what it says */
 	const DeflateLibrary *deflate; /* what gzip is read with; NULL: the fastest there is */
 } ImportPlan;
 

@@ -94,7 +94,8 @@ static int read_plain(int dir_fd, const char *name, char **out_text, size_t *out
 	return read_document(fd, (uint64_t)st.st_size, out_text, err);
 }
 
-static int open_blob(int blobs_fd, const OciDescriptor *descriptor, int *out_fd, Error **err)
+static int open_blob(const Search *search, const OciDescriptor *descriptor, int *out_fd,
+		     Error **err)
 {
 	const char *hex = digest_hex(descriptor->digest);
 	auto_free char *path =
@@ -102,35 +103,40 @@ static int open_blob(int blobs_fd, const OciDescriptor *descriptor, int *out_fd,
 	auto_fd fd = -1;
 	struct stat st;
 
-	if (open_regular(blobs_fd, path, &st, &fd, err) < 0)
+	if (open_regular(search->blobs_fd, path, &st, &fd, err) < 0)
 		return error_hint(err, "the layout is incomplete: fetch the image again");
-	if ((uint64_t)st.st_size != descriptor->size)
+	if ((uint64_t)st.st_size != descriptor->size) {
+		str_assign(search->options->bad_blob, descriptor->digest);
 		return error_set(err, ERR_FAILED,
 				 "blob '%s' has %lld bytes, its descriptor says %llu",
 				 descriptor->digest, (long long)st.st_size,
 				 (unsigned long long)descriptor->size);
+	}
 	*out_fd = steal_fd(&fd);
 	return 0;
 }
 
 /* A document by its descriptor, checked against its digest. */
-static int read_blob(int blobs_fd, const OciDescriptor *descriptor, char **out_text, Error **err)
+static int read_blob(const Search *search, const OciDescriptor *descriptor, char **out_text,
+		     Error **err)
 {
 	auto_fd fd = -1;
 	auto_free char *text = NULL;
 	auto_free char *digest = NULL;
 	Hasher hasher;
 
-	if (open_blob(blobs_fd, descriptor, &fd, err) < 0 ||
+	if (open_blob(search, descriptor, &fd, err) < 0 ||
 	    read_document(fd, descriptor->size, &text, err) < 0)
 		return -1;
 	hasher_init(&hasher, descriptor->digest);
 	hasher_add(&hasher, text, descriptor->size);
 	digest = hasher_finish(&hasher);
-	if (strcmp(digest, descriptor->digest) != 0)
+	if (strcmp(digest, descriptor->digest) != 0) {
+		str_assign(search->options->bad_blob, descriptor->digest);
 		return error_set(err, ERR_FAILED,
 				 "digest mismatch: the content of blob '%s' is '%s'",
 				 descriptor->digest, digest);
+	}
 	*out_text = steal(&text);
 	return 0;
 }
@@ -174,7 +180,7 @@ static int search_descriptor(Search *search, const OciDescriptor *item, unsigned
 		if (++search->documents > MAX_INDEXES)
 			return error_set(err, ERR_UNSUPPORTED, "there are more than %u indexes",
 					 MAX_INDEXES);
-		if (read_blob(search->blobs_fd, item, &text, err) < 0 ||
+		if (read_blob(search, item, &text, err) < 0 ||
 		    oci_parse_index(text, item->size, &nested, err) < 0)
 			return error_wrap(err, "index '%s'", item->digest);
 		return search_index(search, &nested, NULL, depth + 1, err);
@@ -277,7 +283,7 @@ static int find_manifest(Search *search, char **out_reference, Error **err)
 	return 0;
 }
 
-static int add_layer(Source *source, int blobs_fd, const OciDescriptor *item, Error **err)
+static int add_layer(const Search *search, Source *source, const OciDescriptor *item, Error **err)
 {
 	auto_fd fd = -1;
 	Compression compression;
@@ -285,7 +291,7 @@ static int add_layer(Source *source, int blobs_fd, const OciDescriptor *item, Er
 	if (oci_media(item->media_type, &compression) != OCI_LAYER)
 		return error_set(err, ERR_UNSUPPORTED, "layer '%s' is of unknown type '%.100s'",
 				 item->digest, item->media_type);
-	if (open_blob(blobs_fd, item, &fd, err) < 0)
+	if (open_blob(search, item, &fd, err) < 0)
 		return -1;
 	source->layers = xreallocarray(source->layers, source->count + 1, sizeof(*source->layers));
 	source->layers[source->count++] = (SourceLayer){
@@ -299,9 +305,10 @@ static int add_layer(Source *source, int blobs_fd, const OciDescriptor *item, Er
 	return 0;
 }
 
-static int open_config(Source *source, int blobs_fd, const OciManifest *manifest,
-		       const Platform *platform, Error **err)
+static int open_config(const Search *search, Source *source, const OciManifest *manifest,
+		       Error **err)
 {
+	const Platform *platform = search->options->platform;
 	const OciDescriptor *descriptor = &manifest->config;
 	auto_free char *text = NULL;
 	auto_free char *has = NULL;
@@ -313,7 +320,7 @@ static int open_config(Source *source, int blobs_fd, const OciManifest *manifest
 			  descriptor->media_type);
 		return error_hint(err, "only images with a root filesystem can become a VM");
 	}
-	if (read_blob(blobs_fd, descriptor, &text, err) < 0 ||
+	if (read_blob(search, descriptor, &text, err) < 0 ||
 	    source_set_config(source, text, descriptor->size, err) < 0)
 		return error_wrap(err, "config '%s'", descriptor->digest);
 	if (config->diff_ids.count != source->count)
@@ -326,22 +333,22 @@ static int open_config(Source *source, int blobs_fd, const OciManifest *manifest
 	return refuse_platform(platform, has, err);
 }
 
-static int open_manifest(Search *search, Source *source, Error **err)
+static int open_manifest(const Search *search, Source *source, Error **err)
 {
 	auto_manifest OciManifest manifest = { 0 };
 	auto_free char *text = NULL;
 
-	if (read_blob(search->blobs_fd, &search->found, &text, err) < 0 ||
+	if (read_blob(search, &search->found, &text, err) < 0 ||
 	    oci_parse_manifest(text, search->found.size, &manifest, err) < 0)
 		return error_wrap(err, "manifest '%s'", search->found.digest);
 	if (manifest.layers.count > LAYERS_MAX)
 		return error_set(err, ERR_UNSUPPORTED, "the image has more than %u layers",
 				 LAYERS_MAX);
 	for (size_t i = 0; i < manifest.layers.count; i++)
-		if (add_layer(source, search->blobs_fd, &manifest.layers.items[i], err) < 0)
+		if (add_layer(search, source, &manifest.layers.items[i], err) < 0)
 			return -1;
 	source->digest = xstrdup(search->found.digest);
-	return open_config(source, search->blobs_fd, &manifest, search->options->platform, err);
+	return open_config(search, source, &manifest, err);
 }
 
 int source_open_layout(const LayoutOptions *options, Source *out, Error **err)

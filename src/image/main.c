@@ -32,7 +32,8 @@ typedef struct Files {
 	int config_fd;
 	int guest_fd;
 	int output_fd;
-	Source source; /* its tars, if there are any */
+	Source source;	/* its tars, if there are any */
+	char *bad_blob; /* digest of the blob that is to blame for a failure, or NULL */
 } Files;
 
 static void files_release(Files *files)
@@ -43,6 +44,7 @@ static void files_release(Files *files)
 	close_fd(&files->guest_fd);
 	close_fd(&files->output_fd);
 	source_release(&files->source);
+	free(steal(&files->bad_blob));
 }
 
 static int open_input(const char *path, int flags, int *out_fd, Error **err)
@@ -117,6 +119,7 @@ static int find_source(const Options *options, Files *files, Error **err)
 		.name = options->layout,
 		.tag = options->tag,
 		.platform = &options->platform,
+		.bad_blob = &files->bad_blob,
 	};
 
 	if (options->layout)
@@ -136,6 +139,7 @@ static int build(const Options *options, Files *files, Error **err)
 		.guest_fd = files->guest_fd,
 		.seed = !options->no_seed,
 		.max_bytes = options->max_bytes,
+		.bad_blob = &files->bad_blob,
 		.deflate = options->deflate,
 	};
 
@@ -154,9 +158,9 @@ static int build(const Options *options, Files *files, Error **err)
 	return 0;
 }
 
-static int report(const Error *error)
+static int report(const Error *error, const char *bad_blob)
 {
-	event_error(error);
+	event_error(error, bad_blob);
 	return error_exit_status(error_code(error));
 }
 
@@ -168,7 +172,7 @@ static int work(const Options *options, Files *files, pid_t parent)
 		return EXIT_FAILURE;
 	/* When nobody reads its events any more, nobody wants its image either. */
 	(void)signal(SIGPIPE, SIG_DFL);
-	return build(options, files, &error) < 0 ? report(error) : EXIT_SUCCESS;
+	return build(options, files, &error) < 0 ? report(error, files->bad_blob) : EXIT_SUCCESS;
 }
 
 /* Wait for the worker. Returns its exit status, or that of an interrupt or crash once it has been announced. */
@@ -199,7 +203,7 @@ static int watch(pid_t worker, const sigset_t *signals)
 			  WTERMSIG(status));
 		error_hint(&error, "see whether memory ran out: dmesg | tail");
 	}
-	return report(error);
+	return report(error, NULL);
 }
 
 /* Start the worker and see it through; the signals that matter are blocked before there is anything to lose. */
@@ -232,7 +236,7 @@ static int supervise(const Options *options, Files *files, Error **err)
 
 static int run(const Options *options, Error **err)
 {
-	CLEANUP(files_release) Files files = { -1, -1, -1, -1, -1, { 0 } };
+	CLEANUP(files_release) Files files = { -1, -1, -1, -1, -1, { 0 }, NULL };
 	int status;
 
 	if (open_inputs(options, &files, err) < 0 || open_output(options, &files, err) < 0)
@@ -252,12 +256,12 @@ int main(int argc, char *argv[])
 	/* Whoever started this waits for it: nobody wants the image of one that was killed. */
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	if (options_parse(argc, argv, &options, &error) < 0)
-		return report(error);
+		return report(error, NULL);
 	if (options.help || options.version) {
 		(void)fputs(options.help ? options_help : "ember-image " EMBER_VERSION "\n",
 			    stdout);
 		return EXIT_SUCCESS;
 	}
 	status = run(&options, &error);
-	return status < 0 ? report(error) : status;
+	return status < 0 ? report(error, NULL) : status;
 }

@@ -43,6 +43,7 @@ typedef struct LayoutOptions {
 	const char *name; /* of the layout, for messages */
 	const char *tag;  /* NULL: the only one there is */
 	const Platform *platform;
+	char **bad_blob; /* gets the digest of a blob whose content is not what it says */
 } LayoutOptions;
 
 /* Follow index, manifest and config of an image in the layout, each checked against its digest and size, and open its

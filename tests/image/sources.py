@@ -161,13 +161,13 @@ def wrong_digests():
         good = path.read_bytes()
         for at in 0, len(good) // 2, len(good) - 1:
             path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1:])
-            refuse(words(made), "digest mismatch")
+            equal(refuse(words(made), "digest mismatch").error["blob"], part["digest"])
         path.write_bytes(good[:-1])
-        refuse(words(made), "descriptor says")
+        equal(refuse(words(made), "descriptor says").error["blob"], part["digest"])
         path.write_bytes(good)
     lying = layout()
     lying.image([SMALL], config={"rootfs": {"type": "layers", "diff_ids": ["sha256:" + "0" * 64]}})
-    refuse(words(lying), "diff_id")
+    assert "blob" not in refuse(words(lying), "diff_id").error
     for diff_ids in [], [digest(SMALL)] * 2:
         lying = layout()
         lying.image([SMALL], config={"rootfs": {"type": "layers", "diff_ids": diff_ids}})
