@@ -164,7 +164,7 @@ int import_run(const ImportPlan *plan, ImportResult *out_result, Error **err)
 			return -1;
 	event_progress(import.context.meter.bytes_read, import.progress.total);
 
-	result.config = oci_run_document(&plan->source->config);
+	result.config = image_config_to_json(&plan->source->config.run);
 	result.has_init = seed_has_init(&import.tree);
 	if (plan->seed && seed(&import, result.config, err) < 0)
 		return -1;

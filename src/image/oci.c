@@ -92,16 +92,8 @@ void oci_config_release(OciConfig *config)
 	free(config->os);
 	free(config->architecture);
 	free(config->variant);
-	free(config->user);
-	free(config->workdir);
-	free(config->stop_signal);
 	strv_release(&config->diff_ids);
-	strv_release(&config->entrypoint);
-	strv_release(&config->cmd);
-	strv_release(&config->env);
-	strv_release(&config->exposed_ports);
-	strv_release(&config->label_keys);
-	strv_release(&config->label_values);
+	image_config_release(&config->run);
 	*config = (OciConfig){ 0 };
 }
 
@@ -275,10 +267,9 @@ static int parse_rootfs(const json_t *doc, OciConfig *out, Error **err)
 	return 0;
 }
 
-static int parse_run(const json_t *run, OciConfig *out, Error **err)
+static int parse_run(const json_t *run, ImageConfig *out, Error **err)
 {
 	const json_t *ports = NULL;
-	const json_t *labels = NULL;
 	const json_t *value;
 	const char *key;
 
@@ -289,19 +280,12 @@ static int parse_run(const json_t *run, OciConfig *out, Error **err)
 	    json_get_string_opt(run, "WorkingDir", &out->workdir, err) < 0 ||
 	    json_get_string_opt(run, "StopSignal", &out->stop_signal, err) < 0 ||
 	    json_get_object_opt(run, "ExposedPorts", &ports, err) < 0 ||
-	    json_get_object_opt(run, "Labels", &labels, err) < 0)
+	    json_get_pairs_opt(run, "Labels", &out->labels, err) < 0)
 		return -1;
-	/* jansson's loops take a mutable object, and change nothing in it. */
+	/* jansson's loop takes a mutable object, and changes nothing in it. */
 	json_object_foreach((json_t *)(uintptr_t)ports, key, value)
 	{
 		strv_push(&out->exposed_ports, key);
-	}
-	json_object_foreach((json_t *)(uintptr_t)labels, key, value)
-	{
-		if (!json_is_string(value))
-			return error_set(err, ERR_FAILED, "label '%.80s' is not a string", key);
-		strv_push(&out->label_keys, key);
-		strv_push(&out->label_values, json_string_value(value));
 	}
 	return 0;
 }
@@ -320,7 +304,7 @@ int oci_parse_config(const char *text, size_t length, OciConfig *out, Error **er
 	    json_get_string_opt(doc, "created", &created, err) < 0 ||
 	    parse_rootfs(doc, &config, err) < 0 ||
 	    json_get_object_opt(doc, "config", &run, err) < 0 ||
-	    (run && parse_run(run, &config, err) < 0))
+	    (run && parse_run(run, &config.run, err) < 0))
 		return -1;
 	config.created = parse_time(created);
 	*out = config;
@@ -340,22 +324,4 @@ int oci_check_layout_file(const char *text, size_t length, Error **err)
 		return error_set(err, ERR_UNSUPPORTED, "layout version '%.40s' is not supported",
 				 str_make_printable(version));
 	return 0;
-}
-
-struct json_t *oci_run_document(const OciConfig *config)
-{
-	json_t *doc = json_object();
-	json_t *labels = json_object();
-
-	json_put_strv(doc, "entrypoint", &config->entrypoint);
-	json_put_strv(doc, "cmd", &config->cmd);
-	json_put_strv(doc, "env", &config->env);
-	json_put_string(doc, "user", config->user ? config->user : "");
-	json_put_string(doc, "workdir", config->workdir ? config->workdir : "");
-	json_put_string(doc, "stop_signal", config->stop_signal ? config->stop_signal : "");
-	json_put_strv(doc, "exposed_ports", &config->exposed_ports);
-	for (size_t i = 0; i < config->label_keys.count; i++)
-		json_put_string(labels, config->label_keys.items[i], config->label_values.items[i]);
-	json_put_take(doc, "labels", labels);
-	return doc;
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "image/blob.h"
+#include "model/image_config.h"
 #include "util/error.h"
 #include "util/str.h"
 
@@ -56,15 +57,7 @@ typedef struct OciConfig {
 	bool has_diff_ids;
 	Strv diff_ids;
 
-	Strv entrypoint; /* how to run it */
-	Strv cmd;
-	Strv env;
-	char *user;
-	char *workdir;
-	char *stop_signal;
-	Strv exposed_ports;
-	Strv label_keys; /* label_values[i] belongs to label_keys[i] */
-	Strv label_values;
+	ImageConfig run;
 } OciConfig;
 
 int oci_parse_index(const char *text, size_t length, OciDescriptors *out, Error **err);
@@ -72,10 +65,6 @@ int oci_parse_manifest(const char *text, size_t length, OciManifest *out, Error 
 int oci_parse_config(const char *text, size_t length, OciConfig *out, Error **err);
 /* {"imageLayoutVersion":"1.x.y"}: the file oci-layout. */
 int oci_check_layout_file(const char *text, size_t length, Error **err);
-
-/* The document /usr/lib/ember/image.json: how to run the image. Owned by the caller. */
-struct json_t;
-struct json_t *oci_run_document(const OciConfig *config);
 
 void oci_descriptor_release(OciDescriptor *descriptor);
 void oci_descriptor_copy(OciDescriptor *to, const OciDescriptor *from); /* `to` is empty */

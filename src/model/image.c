@@ -2,19 +2,6 @@
 
 #include "util/mem.h"
 
-void image_config_release(ImageConfig *config)
-{
-	strv_release(&config->entrypoint);
-	strv_release(&config->cmd);
-	strv_release(&config->env);
-	free(config->user);
-	free(config->workdir);
-	free(config->stop_signal);
-	strv_release(&config->exposed_ports);
-	strv_release(&config->labels);
-	*config = (ImageConfig){ 0 };
-}
-
 void image_release(Image *image)
 {
 	free(image->name);

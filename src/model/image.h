@@ -6,19 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "model/image_config.h"
 #include "util/str.h"
-
-/* The OCI image config, as far as it matters for running it. */
-typedef struct ImageConfig {
-	Strv entrypoint;
-	Strv cmd;
-	Strv env; /* NAME=VALUE */
-	char *user;
-	char *workdir;
-	char *stop_signal;
-	Strv exposed_ports;
-	Strv labels; /* K=V */
-} ImageConfig;
 
 typedef struct Image {
 	char *name;	     /* local name */
@@ -33,7 +22,6 @@ typedef struct Image {
 	ImageConfig config;
 } Image;
 
-void image_config_release(ImageConfig *config);
 void image_release(Image *image);
 #define auto_image CLEANUP(image_release)
 

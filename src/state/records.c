@@ -31,39 +31,6 @@ static int check_schema(const json_t *doc, Error **err)
 }
 
 /* "K=V" lists are objects in JSON. */
-static void put_pairs(json_t *obj, const char *key, const Strv *pairs)
-{
-	json_t *map = json_object();
-
-	for (size_t i = 0; i < pairs->count; i++) {
-		const char *equals = strchr(pairs->items[i], '=');
-		auto_free char *name =
-			equals ? xstrndup(pairs->items[i], (size_t)(equals - pairs->items[i]))
-			       : xstrdup(pairs->items[i]);
-
-		json_put_string(map, name, equals ? equals + 1 : "");
-	}
-	json_put_take(obj, key, map);
-}
-
-static int get_pairs(const json_t *doc, const char *key, Strv *out_pairs, Error **err)
-{
-	const json_t *map = NULL;
-	const json_t *value;
-	const char *name;
-
-	if (json_get_object_opt(doc, key, &map, err) < 0)
-		return -1;
-	json_object_foreach((json_t *)(uintptr_t)map, name, value)
-	{
-		if (!json_is_string(value))
-			return error_set(err, ERR_FAILED, "field '%s.%s' is not a string", key,
-					 name);
-		strv_pushf(out_pairs, "%s=%s", name, json_string_value(value));
-	}
-	return 0;
-}
-
 static json_t *ports_to_json(const Ports *ports)
 {
 	json_t *array = json_array();
@@ -194,7 +161,7 @@ json_t *vm_to_json(const Vm *vm)
 	json_put_string(doc, "created_at", vm->created_at);
 	json_put_string(doc, "started_at", vm->started_at);
 	json_put_string(doc, "parent_vm", vm->parent_vm);
-	put_pairs(doc, "labels", &vm->labels);
+	json_put_pairs(doc, "labels", &vm->labels);
 	json_put_bool(doc, "has_init", vm->has_init);
 	json_put_strv(doc, "env", &vm->env);
 	json_put_string(doc, "user", vm->user);
@@ -264,7 +231,7 @@ int vm_from_json(const json_t *doc, Vm *out_vm, Error **err)
 	    get_shape(doc, &vm, err) < 0 || get_history(doc, &vm, err) < 0 ||
 	    network_from_json(doc, &vm.network, err) < 0 ||
 	    ports_from_json(doc, &vm.ports, err) < 0 ||
-	    get_pairs(doc, "labels", &vm.labels, err) < 0 ||
+	    json_get_pairs_opt(doc, "labels", &vm.labels, err) < 0 ||
 	    get_process(doc, "pid", "pid_start", &vm.process, err) < 0 ||
 	    get_process(doc, "keeper_pid", "keeper_start", &vm.keeper, err) < 0 ||
 	    json_get_object_opt(doc, "ssh", &ssh, err) < 0)
@@ -274,41 +241,6 @@ int vm_from_json(const json_t *doc, Vm *out_vm, Error **err)
 		return error_wrap(err, "field 'ssh'");
 	*out_vm = vm;
 	vm = (Vm){ 0 };
-	return 0;
-}
-
-json_t *image_config_to_json(const ImageConfig *config)
-{
-	json_t *doc = json_object();
-
-	json_put_strv(doc, "entrypoint", &config->entrypoint);
-	json_put_strv(doc, "cmd", &config->cmd);
-	json_put_strv(doc, "env", &config->env);
-	json_put_string(doc, "user", config->user ? config->user : "");
-	json_put_string(doc, "workdir", config->workdir ? config->workdir : "");
-	json_put_string(doc, "stop_signal", config->stop_signal ? config->stop_signal : "");
-	json_put_strv(doc, "exposed_ports", &config->exposed_ports);
-	put_pairs(doc, "labels", &config->labels);
-	return doc;
-}
-
-int image_config_from_json(const json_t *doc, ImageConfig *out_config, Error **err)
-{
-	CLEANUP(image_config_release) ImageConfig config = { 0 };
-
-	if (!json_is_object(doc))
-		return error_set(err, ERR_FAILED, "the image's config is not a JSON object");
-	if (json_get_strv_opt(doc, "entrypoint", &config.entrypoint, err) < 0 ||
-	    json_get_strv_opt(doc, "cmd", &config.cmd, err) < 0 ||
-	    json_get_strv_opt(doc, "env", &config.env, err) < 0 ||
-	    json_get_string_opt(doc, "user", &config.user, err) < 0 ||
-	    json_get_string_opt(doc, "workdir", &config.workdir, err) < 0 ||
-	    json_get_string_opt(doc, "stop_signal", &config.stop_signal, err) < 0 ||
-	    json_get_strv_opt(doc, "exposed_ports", &config.exposed_ports, err) < 0 ||
-	    get_pairs(doc, "labels", &config.labels, err) < 0)
-		return error_wrap(err, "the image's config");
-	*out_config = config;
-	config = (ImageConfig){ 0 };
 	return 0;
 }
 

@@ -20,8 +20,6 @@ json_t *vm_to_json(const Vm *vm); /* also what `vm inspect --format json` prints
 int vm_from_json(const json_t *doc, Vm *out_vm, Error **err);
 json_t *image_to_json(const Image *image);
 int image_from_json(const json_t *doc, Image *out_image, Error **err);
-json_t *image_config_to_json(const ImageConfig *config);
-int image_config_from_json(const json_t *doc, ImageConfig *out_config, Error **err);
 json_t *config_to_json(const Config *config);
 int config_from_json(const json_t *doc, Config *out_config, Error **err);
 

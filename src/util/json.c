@@ -212,3 +212,36 @@ void json_put_strv(json_t *obj, const char *key, const Strv *list)
 		(void)json_array_append_new(array, json_string(list->items[i]));
 	json_put_take(obj, key, array);
 }
+
+void json_put_pairs(json_t *obj, const char *key, const Strv *pairs)
+{
+	json_t *map = json_object();
+
+	for (size_t i = 0; i < pairs->count; i++) {
+		const char *equals = strchr(pairs->items[i], '=');
+		auto_free char *name =
+			equals ? xstrndup(pairs->items[i], (size_t)(equals - pairs->items[i]))
+			       : xstrdup(pairs->items[i]);
+
+		json_put_string(map, name, equals ? equals + 1 : "");
+	}
+	json_put_take(obj, key, map);
+}
+
+int json_get_pairs_opt(const json_t *obj, const char *key, Strv *out_pairs, Error **err)
+{
+	const json_t *map = NULL;
+	const json_t *value;
+	const char *name;
+
+	if (json_get_object_opt(obj, key, &map, err) < 0)
+		return -1;
+	json_object_foreach((json_t *)(uintptr_t)map, name, value)
+	{
+		if (!json_is_string(value))
+			return error_set(err, ERR_FAILED, "field '%s.%s' is not a string", key,
+					 name);
+		strv_pushf(out_pairs, "%s=%s", name, json_string_value(value));
+	}
+	return 0;
+}

@@ -38,6 +38,8 @@ int json_get_u64_opt(const json_t *obj, const char *key, uint64_t max, uint64_t 
 		     Error **err);
 int json_get_bool_opt(const json_t *obj, const char *key, bool *out_value, Error **err);
 int json_get_strv_opt(const json_t *obj, const char *key, Strv *out_list, Error **err);
+/* An object of strings as "NAME=VALUE" each. */
+int json_get_pairs_opt(const json_t *obj, const char *key, Strv *out_pairs, Error **err);
 /* Borrowed; NULL when absent or null; an error when it is something else. */
 int json_get_object_opt(const json_t *obj, const char *key, const json_t **out_obj, Error **err);
 int json_get_array_opt(const json_t *obj, const char *key, const json_t **out_array, Error **err);
@@ -47,4 +49,5 @@ void json_put_string(json_t *obj, const char *key, const char *text);
 void json_put_u64(json_t *obj, const char *key, uint64_t value);
 void json_put_bool(json_t *obj, const char *key, bool value);
 void json_put_strv(json_t *obj, const char *key, const Strv *list);
+void json_put_pairs(json_t *obj, const char *key, const Strv *pairs); /* "NAME=VALUE" each */
 void json_put_take(json_t *obj, const char *key, json_t *value); /* takes the reference */

@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (oci_parse_config(text, size, &config, &err) < 0) {
 		CHECK(err);
 	} else {
-		json_auto_t *document = oci_run_document(&config);
+		json_auto_t *document = image_config_to_json(&config.run);
 
 		CHECK(json_is_object(document));
 	}

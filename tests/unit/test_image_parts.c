@@ -207,7 +207,7 @@ static void test_config(void)
 
 	CHECK_OK(oci_parse_config(text, strlen(text), &config, &err), err);
 	CHECK_INT(config.created, 1709168523);
-	json_auto_t *doc = oci_run_document(&config);
+	json_auto_t *doc = image_config_to_json(&config.run);
 	auto_free char *run = json_text(doc);
 
 	CHECK_CONTAINS(run, "\"cmd\":[\"sh\"]");
