@@ -103,7 +103,8 @@ static int dispatch(App *app, const Invocation *invocation, Error **err)
 		return missing_command(app, invocation, err);
 	if (cmd_check_words(invocation, err) < 0)
 		return -1;
-	app->ctx.reporter = (Reporter){ &app->out, on_step, on_bytes, on_warning };
+	app->ctx.reporter = (Reporter){ &app->out, output_is_watched(&app->out), on_step, on_bytes,
+					on_warning };
 	if ((cmd->flags & CMD_STATE) &&
 	    context_init(&app->ctx, invocation->globals.state_dir, err) < 0)
 		return -1;

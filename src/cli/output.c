@@ -29,6 +29,11 @@ void output_init(Output *out, const OutputOptions *options)
 		out->progress = progress_new(STDERR_FILENO, is_terminal, options->is_verbose);
 }
 
+bool output_is_watched(const Output *out)
+{
+	return out->progress && isatty(STDERR_FILENO);
+}
+
 void output_release(Output *out)
 {
 	progress_free(out->progress);

@@ -35,6 +35,9 @@ typedef struct OutputOptions {
 void output_init(Output *out, const OutputOptions *options);
 void output_release(Output *out);
 
+/* Is there a terminal that shows progress? */
+bool output_is_watched(const Output *out);
+
 /* "VM 'web' started.": for text only, silenced by quiet. */
 void output_message(Output *out, const char *fmt, ...) PRINTF(2, 3);
 /* Lines of data for text only; quiet does not silence them. */

@@ -18,6 +18,7 @@
 
 typedef struct Reporter {
 	void *arg;
+	bool is_watched; /* somebody looks on: figures that cost something are worth it */
 	/* A step began ("fetch kernel"); the former one, if any, is done. NULL: no step is under
 	 * way any more. */
 	void (*step)(void *arg, const char *text);

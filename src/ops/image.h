@@ -12,10 +12,11 @@ typedef struct PullOptions {
 	const char *creds;    /* user:password for skopeo; NULL: its own auth files */
 	bool plain_http;      /* --tls-verify=false */
 	bool refresh; /* replace an image of that name when the reference moved; else it is left alone */
+	uint64_t timeout_s; /* give up on a registry that says nothing for so long; 0: a minute */
 } PullOptions;
 
-/* `reference`: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, or a registry reference.
- * *out_existed: it was here already, nothing was done. */
+/* `reference`: what source_parse() takes. *out_existed: it was here already (with `refresh`: it has not moved), nothing was
+ * done. */
 int ops_image_pull(Context *ctx, const char *reference, const PullOptions *options,
 		   Image *out_image, bool *out_existed, Error **err);
 

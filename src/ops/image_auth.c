@@ -1,9 +1,12 @@
 #include "ops/image_auth.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "util/fs.h"
 #include "util/json.h"
 #include "util/mem.h"
+#include "util/os.h"
 
 /* RFC 4648, section 4. */
 static char *base64(const char *text)
@@ -40,15 +43,23 @@ int image_auth_check(const char *creds, Error **err)
 	return error_hint(err, "write both with a colon between them, or log in: skopeo login");
 }
 
-int image_auth_write(const char *path, const char *host, const char *creds, Error **err)
+int image_auth_open(const char *host, const char *creds, int *out_fd, Error **err)
 {
+	auto_fd fd = os_memory_file("auth.json");
 	json_auto_t *doc = json_object();
 	json_t *auths = json_object();
 	json_t *login = json_object();
 	auto_free char *secret = base64(creds);
+	auto_free char *text = NULL;
 
 	json_put_string(login, "auth", secret);
 	json_put_take(auths, host, login);
 	json_put_take(doc, "auths", auths);
-	return json_write_new_file(path, doc, err);
+	text = json_text(doc);
+	if (fd < 0)
+		return error_set_errno(err, errno, "make a file in memory");
+	if (fs_write_all(fd, text, strlen(text), err) < 0)
+		return -1;
+	*out_fd = steal_fd(&fd);
+	return 0;
 }

@@ -48,6 +48,10 @@ static int run_writer(Context *ctx, Image *image, const ImageSource *source, con
 	command_add(&cmd, output);
 	command_add(&cmd, "--guest");
 	command_add(&cmd, guest);
+	if (source->blobs) {
+		command_add(&cmd, "--blobs");
+		command_add(&cmd, source->blobs);
+	}
 	if (source->platform) {
 		command_add(&cmd, "--platform");
 		command_add(&cmd, source->platform);

@@ -12,6 +12,7 @@
 
 typedef struct ImageSource {
 	const char *layout;   /* OCI layout DIR[:TAG]; NULL: `tar` */
+	const char *blobs;    /* a directory of blobs that layouts share; NULL: in the layout */
 	const char *platform; /* os/arch; NULL: this host's */
 	int tar_fd;	      /* a root filesystem as a tar stream when there is no layout */
 	const char *config;   /* a file with the OCI config that goes with the tar; NULL: none */

@@ -1,6 +1,6 @@
 /*
- * Images from OCI layouts, archives and registries. Layouts are read by ember-image itself; everything else is turned into
- * a layout by skopeo, so that credentials, mirrors and TLS are the user's own.
+ * Images from OCI layouts, archives and registries. Layouts are read by ember-image where they lie; everything else is
+ * brought into the blob cache by skopeo, so that credentials, mirrors and TLS are the user's own.
  */
 #include <string.h>
 
@@ -8,201 +8,283 @@
 #include "model/uuid.h"
 #include "ops/image.h"
 #include "ops/image_auth.h"
+#include "ops/image_blobs.h"
 #include "ops/image_make.h"
+#include "ops/image_skopeo.h"
+#include "ops/image_source.h"
 #include "ops/reconcile.h"
 #include "state/records.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
+#include "util/json.h"
 #include "util/mem.h"
-#include "util/os.h"
-#include "util/process.h"
 
-/* What the user's reference means. */
-typedef struct Source {
-	char *layout;	 /* DIR[:TAG] when it is a layout already */
-	char *transport; /* what skopeo reads otherwise */
-	char *reference; /* for the record */
-	char *name;	 /* local name it would get */
-	char *host;	 /* the registry; NULL for what is a local file */
-} Source;
+/* One pull under way. */
+typedef struct Pull {
+	Context *ctx;
+	const PullOptions *options;
+	Source source;
+	RegistryAccess access;
+	Image image;	/* being made */
+	char *platform; /* os/arch */
+	char *dir;	/* tmp/image:NAME */
+	char *work;	/* where skopeo works: DIR/layout */
+	int blobs_lock; /* held while the cache is used */
+	int name_lock;
+} Pull;
 
-static void source_release(Source *source)
+static void pull_release(Pull *pull)
 {
-	free(source->layout);
-	free(source->transport);
-	free(source->reference);
-	free(source->name);
-	free(source->host);
-	*source = (Source){ 0 };
+	source_release(&pull->source);
+	image_release(&pull->image);
+	free(pull->platform);
+	free(pull->dir);
+	free(pull->work);
+	close_fd(&pull->blobs_lock);
+	close_fd(&pull->name_lock);
 }
 
-/* "DIR:TAG" or "DIR": a last colon followed by a slash belongs to the path. */
-static char *path_part(const char *text)
+/* skopeo's --override-arch: "amd64" of "linux/amd64". */
+static const char *arch_word(const Pull *pull)
 {
-	const char *colon = strrchr(text, ':');
-
-	if (colon && !strchr(colon, '/'))
-		return xstrndup(text, (size_t)(colon - text));
-	return xstrdup(text);
+	return pull->platform + strlen("linux/");
 }
 
-/* A local path: made absolute, checked, and named after its last part and tag. */
-static int parse_path(const char *reference, const char *prefix, Source *source, Error **err)
+/* What the registry says of a transport's name, without fetching any layer: a manifest or an index, or with `format` a
+ * word. */
+static int inspect(Pull *pull, const char *transport, const char *option, char **out_text,
+		   Error **err)
 {
-	const char *rest = reference + strlen(prefix);
-	auto_free char *path = path_part(rest);
-	const char *tail = rest + strlen(path);
-	auto_free char *absolute = NULL;
-	auto_free char *label = NULL;
+	auto_skopeo Skopeo skopeo = { .auth_fd = -1 };
 
-	if (!*path || !fs_exists(path)) {
-		error_set(err, *path ? ERR_NOT_FOUND : ERR_USAGE, "'%s' names no existing path",
-			  reference);
-		return error_hint(err, "write it like %sPATH or %sPATH:TAG", prefix, prefix);
-	}
-	if (path_absolute(path, &absolute, err) < 0)
+	if (skopeo_init(&skopeo, pull->ctx, SKOPEO_INSPECT, arch_word(pull), pull->work,
+			&pull->access, err) < 0)
 		return -1;
-	while (strlen(absolute) > 1 && str_ends_with(absolute, "/"))
-		absolute[strlen(absolute) - 1] = '\0';
-	label = xasprintf("%s%s", path_basename(absolute), tail);
-	source->name = image_name_from_text(label);
-	source->reference = xasprintf("%s%s%s", prefix, absolute, tail);
-	if (!strcmp(prefix, "oci:"))
-		source->layout = xasprintf("%s%s", absolute, tail);
-	else
-		source->transport = xstrdup(source->reference);
+	command_add(&skopeo.cmd, "--no-tags");
+	command_add(&skopeo.cmd, option);
+	command_add(&skopeo.cmd, transport);
+	skopeo.cmd.capture = true;
+	if (skopeo_run(&skopeo, pull->source.reference, err) < 0)
+		return -1;
+	*out_text = strbuf_take(&skopeo.cmd.output);
 	return 0;
 }
 
-static int parse_source(const char *reference, Source *source, Error **err)
+static int inspect_document(Pull *pull, const char *transport, json_t **out_doc, Error **err)
 {
-	static const char *const prefixes[] = { "oci:", "oci-archive:", "docker-archive:" };
-	CLEANUP(image_ref_release) ImageRef ref = { 0 };
+	auto_free char *text = NULL;
 
-	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
-		if (str_starts_with(reference, prefixes[i]))
-			return parse_path(reference, prefixes[i], source, err);
-	if (image_ref_parse(reference, &ref, err) < 0)
+	if (inspect(pull, transport, "--raw", &text, err) < 0)
 		return -1;
-	source->host = xstrdup(ref.host);
-	source->reference = image_ref_text(&ref);
-	source->name = image_ref_local_name(&ref);
-	source->transport = xasprintf("docker://%s", source->reference);
+	if (json_parse_text(text, strlen(text), out_doc, err) < 0)
+		return error_wrap(err, "read the manifest of '%s'", pull->source.reference);
 	return 0;
 }
 
-/* skopeo's names for machines are Go's. */
-static const char *go_arch(void)
+/* The digest of our platform's manifest as the registry has it now; NULL when it cannot be told from what it says. */
+static int remote_digest(Pull *pull, const json_t *doc, char **out_digest, Error **err)
 {
-	return !strcmp(os_machine(), "aarch64") ? "arm64" : "amd64";
-}
+	auto_free char *text = NULL;
 
-/* What the record says: our names for the machines that we know, else what was asked for. */
-static char *arch_of(const char *platform)
-{
-	const char *arch = platform ? platform + strlen("linux/") : NULL;
-	size_t len = arch ? strcspn(arch, "/") : 0;
-
-	if (!arch)
-		return xstrdup(os_machine());
-	if (len == 5 && !memcmp(arch, "amd64", len))
-		return xstrdup("x86_64");
-	if (len == 5 && !memcmp(arch, "arm64", len))
-		return xstrdup("aarch64");
-	return xstrndup(arch, len);
-}
-
-static int check_platform(const char *platform, Error **err)
-{
-	if (!platform || (str_starts_with(platform, "linux/") && platform[6]))
+	if (manifest_is_index(doc)) {
+		*out_digest = manifest_pick(doc, pull->platform, NULL);
 		return 0;
-	error_set(err, ERR_USAGE, "--platform: '%s' is not os/arch of a Linux image", platform);
-	return error_hint(err, "write it like --platform linux/amd64");
-}
-
-/* A registry that answers, but has no such thing, in the words of the distribution specification. */
-static void tell_missing(Error **err)
-{
-	const char *said = err && *err ? error_detail_text(*err) : NULL;
-
-	if (said && (strstr(said, "manifest unknown") || strstr(said, "name unknown")))
-		error_recode(err, ERR_NOT_FOUND);
-}
-
-static int fetch(Context *ctx, const Source *source, const PullOptions *options, const char *dir,
-		 char **out_layout, Error **err)
-{
-	auto_command Command cmd = { 0 };
-	const char *arch = options->platform ? options->platform + strlen("linux/") : go_arch();
-	auto_free char *auth = NULL;
-	bool failed;
-	const char *const words[] = {
-		"skopeo", "--override-os", "linux", "--override-arch", arch, "copy", "--quiet",
-	};
-
-	report_step(ctx, "fetch %s", source->reference);
-	if (image_tool_init(&cmd, "skopeo", err) < 0)
+	}
+	if (inspect(pull, pull->source.transport, "--format={{.Digest}}", &text, err) < 0)
 		return -1;
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		command_add(&cmd, words[i]);
-	if (options->plain_http)
-		command_add(&cmd, "--src-tls-verify=false");
-	if (options->creds && source->host) {
-		auth = path_join(dir, "auth.json");
-		if (image_auth_write(auth, source->host, options->creds, err) < 0)
-			return -1;
-		command_addf(&cmd, "--src-authfile=%s", auth);
-	}
-	command_add(&cmd, source->transport);
-	/* Named from within: skopeo ends a path at its first colon, and ours have some. */
-	command_add(&cmd, "oci:layout:latest");
-	cmd.dir = dir;
-	failed = failpoint("image.fetch", err) < 0 || command_run(&cmd, DEADLINE_NEVER, err) < 0;
-	/* At once: it must neither stay nor become part of the image's directory. */
-	if (auth && fs_remove(auth, failed ? NULL : err) < 0)
-		failed = true;
-	if (failed) {
-		tell_missing(err);
-		if (error_code(err ? *err : NULL) == ERR_FAILED ||
-		    error_code(err ? *err : NULL) == ERR_NOT_FOUND)
-			error_hint(err, "check the reference and your login: skopeo inspect %s",
-				   source->transport);
-		return error_wrap(err, "fetch '%s'", source->reference);
-	}
-	*out_layout = xasprintf("%s/layout:latest", dir);
+	text[strcspn(text, "\n")] = '\0';
+	*out_digest = steal(&text);
 	return 0;
 }
 
-/* Is the image that is here already the very same? */
-static bool is_unmoved(Context *ctx, const Image *image)
+/* How much will have to come, for the progress bar; 0: unknown. */
+static int bytes_to_come(Pull *pull, json_t *doc, uint64_t *out_bytes, Error **err)
 {
-	auto_free char *dir = store_image_dir(&ctx->store, image->name);
+	auto_manifest Manifest manifest = { 0 };
+	auto_free char *digest = NULL;
+	auto_free char *transport = NULL;
+	json_auto_t *inner = NULL;
+
+	if (manifest_is_index(doc)) {
+		digest = manifest_pick(doc, pull->platform, NULL);
+		if (!digest)
+			return 0;
+		transport = xasprintf("docker://%s@%s", pull->source.repository, digest);
+		if (inspect_document(pull, transport, &inner, err) < 0)
+			return -1;
+	}
+	if (manifest_from_json(inner ? inner : doc, &manifest, NULL) == 0)
+		*out_bytes = image_blobs_missing(pull->ctx, &manifest);
+	return 0;
+}
+
+/* Is the image that is here already the one with that digest, of the same reference? */
+static bool is_here(const Pull *pull, const char *digest)
+{
+	auto_free char *dir = store_image_dir(&pull->ctx->store, pull->image.name);
 	auto_image Image there = { 0 };
 
-	return fs_exists(dir) && records_read_image_at(dir, &there, NULL) == 0 && there.digest &&
-	       str_equal(there.digest, image->digest) &&
-	       str_equal(there.reference, image->reference);
+	return pull->options->refresh && digest && fs_exists(dir) &&
+	       records_read_image_at(dir, &there, NULL) == 0 && str_equal(there.digest, digest) &&
+	       str_equal(there.reference, pull->source.reference) &&
+	       str_equal(there.arch, pull->image.arch);
 }
 
-/* *out_unmoved: what was fetched is what is here, so there is nothing to commit. */
-static int make(Context *ctx, const Source *source, const PullOptions *options, Image *image,
-		bool *out_unmoved, Error **err)
+/* Ask the registry before anything is fetched, where the answer is worth the question. */
+static int ask_registry(Pull *pull, uint64_t *out_bytes, bool *out_unmoved, Error **err)
 {
-	auto_free char *dir = NULL;
-	auto_free char *layout = xstrdup_null(source->layout);
-	ImageSource writer = { .platform = options->platform, .tar_fd = -1 };
+	auto_free char *digest = NULL;
+	json_auto_t *doc = NULL;
 
-	if (image_begin(ctx, image, &dir, err) < 0 ||
-	    (!layout && fetch(ctx, source, options, dir, &layout, err) < 0))
+	if (!pull->source.host || (!pull->options->refresh && !pull->ctx->reporter.is_watched))
+		return 0;
+	if (inspect_document(pull, pull->source.transport, &doc, err) < 0)
 		return -1;
-	writer.layout = layout;
-	report_step(ctx, "write image '%s'", image->name);
-	if (image_write(ctx, image, &writer, err) < 0)
+	if (pull->options->refresh) {
+		if (remote_digest(pull, doc, &digest, err) < 0)
+			return -1;
+		*out_unmoved = is_here(pull, digest);
+	}
+	if (*out_unmoved || !pull->ctx->reporter.is_watched)
+		return 0;
+	return bytes_to_come(pull, doc, out_bytes, err);
+}
+
+/* Bring the image into the cache; `work` becomes a layout that names its manifest. */
+static int copy(Pull *pull, uint64_t total_bytes, Error **err)
+{
+	auto_skopeo Skopeo skopeo = { .auth_fd = -1 };
+	auto_free char *blobs = image_blobs_dir(pull->ctx);
+
+	if (skopeo_init(&skopeo, pull->ctx, SKOPEO_COPY_FROM, arch_word(pull), pull->work,
+			&pull->access, err) < 0)
 		return -1;
-	*out_unmoved = options->refresh && is_unmoved(ctx, image);
+	command_addf(&skopeo.cmd, "--dest-shared-blob-dir=%s", blobs);
+	/* A layer stays what its digest says, also one that nobody compressed; but skopeo calls a `docker save`'s gzip. */
+	if (!str_starts_with(pull->source.transport, "docker-archive:"))
+		command_add(&skopeo.cmd, "--dest-oci-accept-uncompressed-layers");
+	command_add(&skopeo.cmd, pull->source.transport);
+	/* Named from within: skopeo ends a path at its first colon, and ours have some. */
+	command_add(&skopeo.cmd, "oci:image:latest");
+	skopeo.total_bytes = total_bytes;
+	if (failpoint("image.fetch", err) < 0)
+		return -1;
+	return skopeo_run(&skopeo, pull->source.reference, err);
+}
+
+static int fetch(Pull *pull, bool *out_unmoved, Error **err)
+{
+	uint64_t total_bytes = 0;
+
+	report_step(pull->ctx, "fetch %s", pull->source.reference);
+	if ((pull->blobs_lock < 0 && image_blobs_hold(pull->ctx, &pull->blobs_lock, err) < 0) ||
+	    fs_mkdir(pull->work, 0700, err) < 0 ||
+	    ask_registry(pull, &total_bytes, out_unmoved, err) < 0)
+		return -1;
+	if (!*out_unmoved && copy(pull, total_bytes, err) < 0)
+		return -1;
+	return 0;
+}
+
+/* The manifest that a layout's index.json names for our platform; NULL when that is not plain. Owned. */
+static char *layout_digest(const Pull *pull, const char *dir, const char *tag)
+{
+	auto_free char *path = path_join(dir, "index.json");
+	json_auto_t *index = NULL;
+
+	if (json_read_file(path, &index, NULL) < 0)
+		return NULL;
+	return manifest_pick(index, pull->platform, tag);
+}
+
+static int write_image(Pull *pull, const char *layout, Error **err)
+{
+	auto_free char *blobs = image_blobs_dir(pull->ctx);
+	ImageSource source = { .layout = layout,
+			       .platform = pull->options->platform,
+			       .blobs = pull->source.layout ? NULL : blobs,
+			       .tar_fd = -1 };
+
+	report_step(pull->ctx, "write image '%s'", pull->image.name);
+	return image_write(pull->ctx, &pull->image, &source, err);
+}
+
+/* The digest that an error of ember-image is about: "... blob 'sha256:HEX' ..."; owned, or NULL. */
+static char *blamed_blob(const Error *cause)
+{
+	static const char words[] = "blob '";
+	const char *at = cause ? strstr(error_text(cause), words) : NULL;
+	auto_free char *digest = at ? xstrndup(at + strlen(words), strlen("sha256:") + 64) : NULL;
+
+	return manifest_digest_hex(digest) ? steal(&digest) : NULL;
+}
+
+/* A cache may be damaged (a power cut, a bad disk). Throw out what is; false: it is not the cache's fault. */
+static bool discard_damaged(Pull *pull, const char *digest, const Error *cause)
+{
+	auto_manifest Manifest manifest = { 0 };
+	auto_free char *blamed = blamed_blob(cause);
+	bool found = blamed && image_blobs_discard(pull->ctx, blamed, NULL) == 0;
+
+	if (error_code(cause) == ERR_CANCELED)
+		return false;
+	if (image_blobs_manifest(pull->ctx, digest, &manifest) &&
+	    image_blobs_discard_cut(pull->ctx, &manifest))
+		found = true;
+	return found;
+}
+
+/* From the cache, whose damage is mended once. */
+static int write_fetched(Pull *pull, const char *digest, Error **err)
+{
+	auto_free char *layout = xasprintf("%s/image:latest", pull->work);
+	auto_error first = NULL;
+
+	if (write_image(pull, layout, &first) == 0)
+		return 0;
+	if (!discard_damaged(pull, digest, first)) {
+		error_move(err, &first);
+		return -1;
+	}
+	report_warning_error(pull->ctx, &first, "the blob cache is damaged; fetch once more");
+	report_step(pull->ctx, "fetch %s again", pull->source.reference);
+	return copy(pull, 0, err) < 0 ? -1 : write_image(pull, layout, err);
+}
+
+/* *out_unmoved: what the reference means is what is here, so there is nothing to write. */
+static int make(Pull *pull, bool *out_unmoved, Error **err)
+{
+	auto_free char *digest = NULL;
+	auto_free char *image_dir = NULL;
+
+	if (image_begin(pull->ctx, &pull->image, &pull->dir, err) < 0)
+		return -1;
+	pull->work = path_join(pull->dir, "layout");
+	if (pull->source.layout) {
+		digest = layout_digest(pull, pull->source.layout_dir, pull->source.layout_tag);
+		*out_unmoved = is_here(pull, digest);
+		if (*out_unmoved)
+			return 0;
+		if (write_image(pull, pull->source.layout, err) < 0)
+			return -1;
+	} else {
+		if (fetch(pull, out_unmoved, err) < 0)
+			return -1;
+		image_dir = path_join(pull->work, "image");
+		if (!*out_unmoved) {
+			digest = layout_digest(pull, image_dir, "latest");
+			*out_unmoved = is_here(pull, digest);
+		}
+		if (*out_unmoved)
+			return 0;
+		if (write_fetched(pull, digest, err) < 0)
+			return -1;
+	}
+	/* An index in an index: the writer alone knows which manifest it took. */
+	*out_unmoved = is_here(pull, pull->image.digest);
 	if (*out_unmoved)
 		return 0;
-	return image_commit(ctx, image, dir, options->refresh, err);
+	return image_commit(pull->ctx, &pull->image, pull->dir, pull->options->refresh, err);
 }
 
 /* What the image of that name was made from, when that is something else; owned, else NULL. */
@@ -247,39 +329,61 @@ static int claim_name(Context *ctx, const Source *source, const PullOptions *opt
 			  candidates[count - 1]);
 }
 
+static int check_options(const Pull *pull, Error **err)
+{
+	const PullOptions *options = pull->options;
+
+	if (source_check_platform(options->platform, err) < 0 ||
+	    (options->creds && image_auth_check(options->creds, err) < 0))
+		return -1;
+	return options->name ? name_check("image", options->name, err) : 0;
+}
+
+static void describe(Pull *pull)
+{
+	Image *image = &pull->image;
+	const PullOptions *options = pull->options;
+
+	pull->platform = source_platform(options->platform);
+	pull->access = (RegistryAccess){ .host = pull->source.host,
+					 .repository = pull->source.repository,
+					 .creds = options->creds,
+					 .plain_http = options->plain_http,
+					 .timeout_s = options->timeout_s };
+	image->id = uuid_new();
+	image->reference = xstrdup(pull->source.reference);
+	image->arch = source_machine(options->platform);
+	image->created_at = time_text_now();
+}
+
 int ops_image_pull(Context *ctx, const char *reference, const PullOptions *options,
 		   Image *out_image, bool *out_existed, Error **err)
 {
-	CLEANUP(source_release) Source source = { 0 };
-	auto_image Image image = { 0 };
+	CLEANUP(pull_release)
+	Pull pull = { .ctx = ctx, .options = options, .blobs_lock = -1, .name_lock = -1 };
 	auto_free char *dir = NULL;
-	auto_fd lock = -1;
+	bool unmoved = false;
 
-	if (parse_source(reference, &source, err) < 0 ||
-	    check_platform(options->platform, err) < 0 ||
-	    (options->creds && image_auth_check(options->creds, err) < 0) ||
-	    (options->name && name_check("image", options->name, err) < 0) ||
+	if (check_options(&pull, err) < 0 || source_parse(reference, &pull.source, err) < 0 ||
 	    context_load_or_init(ctx, err) < 0 || change_begin(ctx, err) < 0 ||
-	    claim_name(ctx, &source, options, &image.name, &lock, err) < 0)
+	    claim_name(ctx, &pull.source, options, &pull.image.name, &pull.name_lock, err) < 0)
 		return -1;
-	dir = store_image_dir(&ctx->store, image.name);
+	dir = store_image_dir(&ctx->store, pull.image.name);
 	*out_existed = fs_exists(dir) && !options->refresh;
 	if (*out_existed)
-		return records_read_image(&ctx->store, image.name, out_image, err);
-	image.id = uuid_new();
-	image.reference = xstrdup(source.reference);
-	image.arch = arch_of(options->platform);
-	image.created_at = time_text_now();
-	if (make(ctx, &source, options, &image, out_existed, err) < 0) {
-		image_undo(ctx, image.name);
+		return records_read_image(&ctx->store, pull.image.name, out_image, err);
+	describe(&pull);
+	if (make(&pull, &unmoved, err) < 0) {
+		image_undo(ctx, pull.image.name);
 		return error_wrap(err, "pull '%s'", reference);
 	}
 	report_done(ctx);
-	if (*out_existed) {
-		image_undo(ctx, image.name);
-		return records_read_image(&ctx->store, image.name, out_image, err);
+	*out_existed = unmoved;
+	if (unmoved) {
+		image_undo(ctx, pull.image.name);
+		return records_read_image(&ctx->store, pull.image.name, out_image, err);
 	}
-	*out_image = image;
-	image = (Image){ 0 };
+	*out_image = pull.image;
+	pull.image = (Image){ 0 };
 	return 0;
 }

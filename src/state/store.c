@@ -20,8 +20,8 @@
 /* Long enough for a clone or a delete ahead of us, short enough to say that somebody is stopping a VM. */
 #define OP_LOCK_PATIENCE_MS 3000
 
-static const char *const directories[] = { "locks",   "vms",   "images", "kernels",
-					   "network", "store", "tmp",	 "trash" };
+static const char *const directories[] = { "locks", "vms", "images", "kernels", "network",
+					   "store", "tmp", "trash",  "blobs" };
 
 int store_default_dir(const char *flag, char **out_dir, Error **err)
 {

@@ -8,6 +8,7 @@
  *	images/NAME/image.json	one directory an image
  *	kernels/NAME/		one directory a kernel
  *	store/			volumes (or the mount point of a managed store)
+ *	blobs/sha256/HEX	layers, configs and manifests that images were made from: a cache
  *	tmp/KIND:NAME/		a VM or image being made: its record says which volume belongs to it
  *	trash/KIND:NAME:ID8/	one being removed (no name has a colon)
  *

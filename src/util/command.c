@@ -229,11 +229,36 @@ static void wait_for_group(pid_t group)
 		(void)usleep(1000);
 }
 
+/* The program had its time, or somebody wants it to end: -1, and it has ended. */
+static int look_around(Watch *w, Deadline until, Deadline *tick, Error **err)
+{
+	Command *cmd = w->cmd;
+
+	if (cancel_requested()) {
+		terminate(w);
+		return cancel_check(err);
+	}
+	if (deadline_passed(until)) {
+		terminate(w);
+		error_set(err, ERR_TIMEOUT, "'%s' took too long and was stopped",
+			  cmd->argv.items[0]);
+		return error_hint(err, "see whether it hangs: %s", cmd->argv.items[0]);
+	}
+	if (!cmd->on_tick || !deadline_passed(*tick))
+		return 0;
+	*tick = deadline_in_ms(COMMAND_TICK_MS);
+	if (cmd->on_tick(w->pid, cmd->on_tick_arg, err) == 0)
+		return 0;
+	terminate(w);
+	return -1;
+}
+
 /* Read until the program has ended and its pipes are drained. A grandchild that keeps the pipes
  * open is not waited for: once the program itself is gone, what is there is read and that is all.
  */
 static int watch_run(Watch *w, Deadline until, Error **err)
 {
+	Deadline tick = w->cmd->on_tick ? deadline_in_ms(COMMAND_TICK_MS) : DEADLINE_NEVER;
 	bool gone = false;
 
 	while (!gone) {
@@ -242,19 +267,12 @@ static int watch_run(Watch *w, Deadline until, Error **err)
 			{ .fd = w->out_fd, .events = POLLIN },
 			{ .fd = w->err_fd, .events = POLLIN },
 		};
-		int ready = poll(events, ARRAY_SIZE(events), deadline_poll_ms(until));
+		Deadline next = until.at_ns < tick.at_ns ? until : tick;
+		int ready = poll(events, ARRAY_SIZE(events), deadline_poll_ms(next));
 
-		if (cancel_requested()) {
-			terminate(w);
-			return cancel_check(err);
-		}
-		if (ready == 0) {
-			terminate(w);
-			error_set(err, ERR_TIMEOUT, "'%s' took too long and was stopped",
-				  w->cmd->argv.items[0]);
-			return error_hint(err, "see whether it hangs: %s", w->cmd->argv.items[0]);
-		}
-		if (ready < 0)
+		if (look_around(w, until, &tick, err) < 0)
+			return -1;
+		if (ready <= 0)
 			continue;
 		gone = events[0].revents != 0;
 		if (events[1].revents)

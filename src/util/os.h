@@ -17,6 +17,8 @@
 int os_process_start_time(pid_t pid, uint64_t *out_started);
 /* How long ago that was. */
 uint64_t os_process_age_ms(uint64_t started);
+/* Bytes that a process of ours has read and written so far, whatever they went through: files, pipes, sockets. */
+int os_process_io(pid_t pid, uint64_t *out_read, uint64_t *out_written);
 /* An fd that becomes readable when the process ends. */
 int os_process_fd(pid_t pid);
 /* Signal the process behind that fd. */
@@ -48,6 +50,8 @@ int os_sync_fd(int fd);
 /* Does syncing a new file in that directory bring its name to the disk too? Where it does, syncing the
  * directory as well only writes the same again. */
 bool os_sync_brings_name(const char *dir);
+/* An open file without a name that is never on a disk: for secrets. A child opens what it inherits as /dev/fd/N. */
+int os_memory_file(const char *label);
 int os_rename_noreplace(const char *from, const char *to);
 /* Both exist, and each gets the other's name, in one step. */
 int os_rename_exchange(const char *one, const char *other);

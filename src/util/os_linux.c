@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -72,6 +73,30 @@ uint64_t os_process_age_ms(uint64_t started)
 	(void)clock_gettime(CLOCK_BOOTTIME, &now);
 	now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 	return now_ms > started_ms ? now_ms - started_ms : 0;
+}
+
+/* proc(5), /proc/PID/io: "rchar: N" and "wchar: N". */
+int os_process_io(pid_t pid, uint64_t *out_read, uint64_t *out_written)
+{
+	char path[64], text[512];
+	unsigned long long got = 0, put = 0;
+	auto_fd fd = -1;
+	ssize_t len;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/io", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (len <= 0)
+		return -1;
+	text[len] = '\0';
+	/* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
+	if (sscanf(text, "rchar: %llu wchar: %llu", &got, &put) != 2) {
+		errno = EINVAL;
+		return -1;
+	}
+	*out_read = got;
+	*out_written = put;
+	return 0;
 }
 
 int os_process_fd(pid_t pid)
@@ -195,6 +220,11 @@ bool os_sync_brings_name(const char *dir)
 	struct statfs st;
 
 	return statfs(dir, &st) == 0 && st.f_type == BTRFS_SUPER_MAGIC;
+}
+
+int os_memory_file(const char *label)
+{
+	return memfd_create(label, MFD_CLOEXEC);
 }
 
 int os_rename_noreplace(const char *from, const char *to)

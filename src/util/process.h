@@ -48,7 +48,13 @@ typedef struct Command {
 	void (*on_line)(const char *line,
 			void *arg); /* each line of stdout as it comes, instead of `output` */
 	void *on_line_arg;
+	/* About every COMMAND_TICK_MS while the program runs, with its pid: to watch it. -1 ends the program, and that
+	 * is the error of command_run. */
+	int (*on_tick)(pid_t pid, void *arg, Error **err);
+	void *on_tick_arg;
 } Command;
+
+#define COMMAND_TICK_MS 100
 
 void command_init(Command *cmd, const char *program, ...) SENTINEL;
 void command_add(Command *cmd, const char *word);

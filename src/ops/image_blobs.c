@@ -1,0 +1,151 @@
+#include "ops/image_blobs.h"
+
+#include <string.h>
+
+#include "util/failpoint.h"
+#include "util/fs.h"
+#include "util/json.h"
+#include "util/mem.h"
+
+#define MANIFEST_TYPE "application/vnd.oci.image.manifest.v1+json"
+
+char *image_blobs_dir(const Context *ctx)
+{
+	return store_path(&ctx->store, "blobs");
+}
+
+/* NULL for a digest of another kind. */
+static char *blob_path(const Context *ctx, const char *digest)
+{
+	const char *hex = manifest_digest_hex(digest);
+
+	return hex ? xasprintf("%s/blobs/sha256/%s", ctx->store.dir, hex) : NULL;
+}
+
+int image_blobs_hold(Context *ctx, int *out_lock, Error **err)
+{
+	auto_free char *dir = image_blobs_dir(ctx);
+	auto_fd lock = -1;
+
+	if (store_lock_source(&ctx->store, "store", "blobs", &lock, err) < 0 ||
+	    fs_mkdir(dir, 0700, err) < 0)
+		return -1;
+	*out_lock = steal_fd(&lock);
+	return 0;
+}
+
+static bool has_size(const Context *ctx, const char *digest, uint64_t size_bytes)
+{
+	auto_free char *path = blob_path(ctx, digest);
+	struct stat st;
+
+	return path && lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+	       (uint64_t)st.st_size == size_bytes;
+}
+
+int image_blobs_manifest(const Context *ctx, const char *digest, Manifest *out_manifest)
+{
+	auto_free char *path = blob_path(ctx, digest);
+	json_auto_t *doc = NULL;
+
+	return path && json_read_file(path, &doc, NULL) == 0 &&
+	       manifest_from_json(doc, out_manifest, NULL) == 0;
+}
+
+bool image_blobs_has(const Context *ctx, const char *digest)
+{
+	auto_manifest Manifest manifest = { 0 };
+
+	return image_blobs_manifest(ctx, digest, &manifest) &&
+	       image_blobs_missing(ctx, &manifest) == 0;
+}
+
+uint64_t image_blobs_missing(const Context *ctx, const Manifest *manifest)
+{
+	uint64_t missing = 0;
+
+	for (size_t i = 0; i < manifest->count; i++) {
+		const ManifestBlob *blob = &manifest->blobs[i];
+
+		/* An empty blob that is missing counts too: it has to be fetched. */
+		if (!has_size(ctx, blob->digest, blob->size_bytes))
+			missing += blob->size_bytes ? blob->size_bytes : 1;
+	}
+	return missing;
+}
+
+int image_blobs_layout(const Context *ctx, const char *digest, const char *dir, Error **err)
+{
+	auto_free char *path = blob_path(ctx, digest);
+	auto_free char *version = path_join(dir, "oci-layout");
+	auto_free char *index = path_join(dir, "index.json");
+	json_auto_t *version_doc = json_pack("{s:s}", "imageLayoutVersion", "1.0.0");
+	json_auto_t *index_doc = NULL;
+	struct stat st;
+
+	if (!path || lstat(path, &st) < 0)
+		return error_set(err, ERR_NOT_FOUND, "manifest '%s' is not in the blob cache",
+				 digest);
+	index_doc = json_pack("{s:i, s:[{s:s, s:s, s:I, s:{s:s}}]}", "schemaVersion", 2,
+			      "manifests", "mediaType", MANIFEST_TYPE, "digest", digest, "size",
+			      (json_int_t)st.st_size, "annotations",
+			      "org.opencontainers.image.ref.name", "latest");
+	if (fs_mkdir(dir, 0700, err) < 0 || json_write_file(version, version_doc, false, err) < 0)
+		return -1;
+	return json_write_file(index, index_doc, false, err);
+}
+
+int image_blobs_discard(const Context *ctx, const char *digest, Error **err)
+{
+	auto_free char *path = blob_path(ctx, digest);
+
+	if (!path)
+		return 0;
+	if (failpoint("image.blob.discard", err) < 0)
+		return -1;
+	return fs_remove(path, err);
+}
+
+bool image_blobs_discard_cut(const Context *ctx, const Manifest *manifest)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < manifest->count; i++) {
+		const ManifestBlob *blob = &manifest->blobs[i];
+
+		if (has_size(ctx, blob->digest, blob->size_bytes))
+			continue;
+		if (image_blobs_discard(ctx, blob->digest, NULL) == 0)
+			found = true;
+	}
+	return found;
+}
+
+int image_blobs_usage(const Context *ctx, uint64_t *out_count, uint64_t *out_bytes, Error **err)
+{
+	auto_free char *dir = store_path(&ctx->store, "blobs/sha256");
+	auto_strv Strv names = { 0 };
+	uint64_t bytes = 0;
+
+	if (fs_list(dir, &names, err) < 0)
+		return -1;
+	for (size_t i = 0; i < names.count; i++) {
+		auto_free char *path = path_join(dir, names.items[i]);
+		struct stat st;
+
+		if (lstat(path, &st) == 0)
+			bytes += (uint64_t)st.st_blocks * 512;
+	}
+	*out_count = names.count;
+	*out_bytes = bytes;
+	return 0;
+}
+
+int image_blobs_clear(const Context *ctx, Error **err)
+{
+	auto_free char *dir = store_path(&ctx->store, "blobs/sha256");
+
+	if (failpoint("image.prune.blobs", err) < 0)
+		return -1;
+	return fs_remove_tree(dir, err);
+}

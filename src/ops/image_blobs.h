@@ -1,0 +1,35 @@
+/*
+ * The blob cache, STATE/blobs/sha256/HEX: every layer, config and manifest that was fetched, once, whichever images share it.
+ *
+ * skopeo fills and reads it (--dest-shared-blob-dir, --src-shared-blob-dir), ember-image reads it (--blobs). It is only a
+ * cache: what is missing or damaged is fetched again. Whoever uses it holds the lock of image_blobs_hold(); a prune takes it
+ * away from all of them.
+ */
+#pragma once
+
+#include "ops/context.h"
+#include "ops/image_manifest.h"
+
+/* STATE/blobs, owned; it need not exist. */
+char *image_blobs_dir(const Context *ctx);
+/* Make it if it is not there, and keep prunes away until the fd is closed. */
+int image_blobs_hold(Context *ctx, int *out_lock, Error **err);
+
+/* Are that manifest and all that it names here, each with the size that it should have? */
+bool image_blobs_has(const Context *ctx, const char *digest);
+/* Make `dir` an OCI layout of that cached manifest, with the tag "latest", to be read together with the cache. */
+int image_blobs_layout(const Context *ctx, const char *digest, const char *dir, Error **err);
+
+/* The manifest, when it is here and can be read: 1, else 0. */
+int image_blobs_manifest(const Context *ctx, const char *digest, Manifest *out_manifest);
+/* How many bytes of these blobs are not here. */
+uint64_t image_blobs_missing(const Context *ctx, const Manifest *manifest);
+/* Remove one blob; missing is success. */
+int image_blobs_discard(const Context *ctx, const char *digest, Error **err);
+/* Remove those of the manifest that have another size than it says, as after a power cut; true: there were some. */
+bool image_blobs_discard_cut(const Context *ctx, const Manifest *manifest);
+
+/* How much there is. */
+int image_blobs_usage(const Context *ctx, uint64_t *out_count, uint64_t *out_bytes, Error **err);
+/* Remove all; the caller holds the lock "blobs" of "store" alone. */
+int image_blobs_clear(const Context *ctx, Error **err);

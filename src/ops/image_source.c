@@ -1,0 +1,183 @@
+#include "ops/image_source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/image.h"
+#include "util/fs.h"
+#include "util/json.h"
+#include "util/mem.h"
+#include "util/os.h"
+#include "util/process.h"
+
+/* An archive on a slow disk is read up to its list of content. */
+#define ARCHIVE_PATIENCE_MS 120000
+
+void source_release(Source *source)
+{
+	free(source->layout);
+	free(source->layout_dir);
+	free(source->layout_tag);
+	free(source->transport);
+	free(source->reference);
+	free(source->name);
+	free(source->host);
+	free(source->repository);
+	*source = (Source){ 0 };
+}
+
+/* A member of an archive that may be compressed, as JSON; NULL when it is not there or no JSON. */
+static json_t *archive_document(const char *path, const char *member)
+{
+	auto_command Command cmd = { 0 };
+	json_t *doc = NULL;
+
+	command_init(&cmd, "tar", "--extract", "--to-stdout", "--occurrence=1", "--file", path,
+		     "--", member, NULL);
+	cmd.capture = true;
+	cmd.output_max = JSON_TEXT_MAX;
+	if (command_run(&cmd, deadline_in_ms(ARCHIVE_PATIENCE_MS), NULL) < 0 ||
+	    json_parse_text(strbuf_str(&cmd.output), cmd.output.len, &doc, NULL) < 0)
+		return NULL;
+	return doc;
+}
+
+/* The one reference that a `docker save` has: [{"RepoTags":["name:tag"]}]. Owned, or NULL. */
+static char *docker_archive_reference(const char *path)
+{
+	json_auto_t *doc = archive_document(path, "manifest.json");
+	const json_t *tags = json_object_get(json_array_get(doc, 0), "RepoTags");
+
+	return xstrdup_null(json_string_value(json_array_get(tags, 0)));
+}
+
+/* The annotation that names an entry of index.json; often it is only a tag. Owned, or NULL. */
+static char *oci_archive_reference(const char *path)
+{
+	json_auto_t *doc = archive_document(path, "index.json");
+	const json_t *entry = json_array_get(json_object_get(doc, "manifests"), 0);
+	const char *name = json_string_value(json_object_get(json_object_get(entry, "annotations"),
+							     "org.opencontainers.image.ref.name"));
+
+	return name && strpbrk(name, "/:") ? xstrdup(name) : NULL;
+}
+
+/* What an archive calls its image, as a local name; owned, or NULL when it does not say. `tail`: ":REFERENCE" or "". */
+static char *archive_name(const char *prefix, const char *path, const char *tail)
+{
+	auto_free char *reference = NULL;
+	CLEANUP(image_ref_release) ImageRef ref = { 0 };
+
+	if (!strcmp(prefix, "oci:"))
+		return NULL;
+	if (*tail && strpbrk(tail + 1, "/:"))
+		reference = xstrdup(tail + 1);
+	else if (!*tail)
+		reference = !strcmp(prefix, "docker-archive:") ? docker_archive_reference(path)
+							       : oci_archive_reference(path);
+	return reference && image_ref_parse(reference, &ref, NULL) == 0 ? image_ref_local_name(&ref)
+									: NULL;
+}
+
+/* Where the path ends and the tag begins, as ember-image decides: all of it if that exists, else up to the first colon
+ * with something there before it. NULL when nothing is. */
+static char *path_part(const char *text)
+{
+	if (*text && fs_exists(text))
+		return xstrdup(text);
+	for (const char *colon = strchr(text, ':'); colon; colon = strchr(colon + 1, ':')) {
+		auto_free char *path = xstrndup(text, (size_t)(colon - text));
+
+		if (*path && fs_exists(path))
+			return steal(&path);
+	}
+	return NULL;
+}
+
+/* A local path: made absolute, checked, and named after its last part and tag. */
+static int parse_path(const char *reference, const char *prefix, Source *source, Error **err)
+{
+	const char *rest = reference + strlen(prefix), *tail;
+	auto_free char *path = path_part(rest);
+	auto_free char *absolute = NULL;
+	auto_free char *label = NULL;
+
+	if (!path) {
+		error_set(err, *rest && *rest != ':' ? ERR_NOT_FOUND : ERR_USAGE,
+			  "'%s' names no existing path", reference);
+		return error_hint(err, "write it like %sPATH or %sPATH:TAG", prefix, prefix);
+	}
+	tail = rest + strlen(path);
+	if (path_absolute(path, &absolute, err) < 0)
+		return -1;
+	while (strlen(absolute) > 1 && str_ends_with(absolute, "/"))
+		absolute[strlen(absolute) - 1] = '\0';
+	label = xasprintf("%s%s", path_basename(absolute), tail);
+	source->name = archive_name(prefix, absolute, tail);
+	if (!source->name)
+		source->name = image_name_from_text(label);
+	source->reference = xasprintf("%s%s%s", prefix, absolute, tail);
+	if (!strcmp(prefix, "oci:")) {
+		source->layout = xasprintf("%s%s", absolute, tail);
+		source->layout_dir = xstrdup(absolute);
+		source->layout_tag = *tail ? xstrdup(tail + 1) : NULL;
+	} else {
+		source->transport = xstrdup(source->reference);
+	}
+	return 0;
+}
+
+int source_parse(const char *reference, Source *out_source, Error **err)
+{
+	static const char *const prefixes[] = { "oci:", "oci-archive:", "docker-archive:" };
+	auto_source Source source = { 0 };
+	CLEANUP(image_ref_release) ImageRef ref = { 0 };
+	bool is_path = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes) && !is_path; i++) {
+		is_path = str_starts_with(reference, prefixes[i]);
+		if (is_path && parse_path(reference, prefixes[i], &source, err) < 0)
+			return -1;
+	}
+	if (!is_path) {
+		if (image_ref_parse(reference, &ref, err) < 0)
+			return -1;
+		source.host = xstrdup(ref.host);
+		source.repository = xasprintf("%s/%s", ref.host, ref.repository);
+		source.reference = image_ref_text(&ref);
+		source.name = image_ref_local_name(&ref);
+		source.transport = xasprintf("docker://%s", source.reference);
+	}
+	*out_source = source;
+	source = (Source){ 0 };
+	return 0;
+}
+
+int source_check_platform(const char *platform, Error **err)
+{
+	if (!platform || (str_starts_with(platform, "linux/") && platform[6]))
+		return 0;
+	error_set(err, ERR_USAGE, "--platform: '%s' is not os/arch of a Linux image", platform);
+	return error_hint(err, "write it like --platform linux/amd64");
+}
+
+char *source_platform(const char *platform)
+{
+	if (platform)
+		return xstrdup(platform);
+	return xasprintf("linux/%s", !strcmp(os_machine(), "aarch64") ? "arm64" : "amd64");
+}
+
+char *source_machine(const char *platform)
+{
+	const char *arch = platform ? platform + strlen("linux/") : NULL;
+	size_t len = arch ? strcspn(arch, "/") : 0;
+
+	if (!arch)
+		return xstrdup(os_machine());
+	if (len == 5 && !memcmp(arch, "amd64", len))
+		return xstrdup("x86_64");
+	if (len == 5 && !memcmp(arch, "arm64", len))
+		return xstrdup("aarch64");
+	return xstrndup(arch, len);
+}
