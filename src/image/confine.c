@@ -1,6 +1,7 @@
 #include "image/confine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
@@ -56,21 +57,23 @@ static void limit(int what, rlim_t value)
 static int set_capabilities(uint32_t mask)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { { .effective = mask, .permitted = mask } };
+	struct __user_cap_data_struct data[2] = {
+		{ .effective = mask, .permitted = mask, .inheritable = mask },
+	};
 
 	return (int)syscall(SYS_capset, &header, data);
 }
 
-/* Become nobody, but able to read what only root may, since layouts are often root's own. A user namespace may have no
- * nobody, and a container no right to change: then we stay what we are. */
-static int drop_root(Error **err)
+/* Become nobody, but with a capability that concerns files, since layouts and disks are often root's own. A user
+ * namespace may have no nobody, and a container no right to change: then we stay what we are. */
+static int drop_root(unsigned kept_capability, Error **err)
 {
 	if (geteuid() != 0)
 		return 0;
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setgroups(0, NULL) < 0 ||
 	    setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
 		return 0;
-	if (set_capabilities(1u << CAP_DAC_READ_SEARCH) < 0 && set_capabilities(0) < 0)
+	if (set_capabilities(1u << kept_capability) < 0 && set_capabilities(0) < 0)
 		return error_set_errno(err, errno, "give up root's capabilities");
 	return 0;
 }
@@ -85,24 +88,32 @@ static int drop_root(Error **err)
 	 LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |   \
 	 LANDLOCK_ACCESS_FS_MAKE_SYM)
 
-static void restrict_paths(const int *dir_fds, size_t count)
+#define LANDLOCK_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+
+/* -1 where the kernel has no Landlock. */
+static int make_ruleset(void)
 {
 	struct landlock_ruleset_attr attr = { .handled_access_fs = LANDLOCK_ALL };
-	auto_fd ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+
+	return (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+}
+
+static void allow_path(int ruleset, int fd, uint64_t access)
+{
+	struct landlock_path_beneath_attr rule = { .allowed_access = access, .parent_fd = fd };
+
+	if (fd >= 0)
+		(void)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+}
+
+static void restrict_paths(const int *dir_fds, size_t count)
+{
+	auto_fd ruleset = make_ruleset();
 
 	if (ruleset < 0)
 		return;
-	for (size_t i = 0; i < count; i++) {
-		struct landlock_path_beneath_attr rule = {
-			.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE |
-					  LANDLOCK_ACCESS_FS_READ_DIR,
-			.parent_fd = dir_fds[i],
-		};
-
-		if (dir_fds[i] >= 0)
-			(void)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH,
-				      &rule, 0);
-	}
+	for (size_t i = 0; i < count; i++)
+		allow_path(ruleset, dir_fds[i], LANDLOCK_READ);
 	(void)syscall(SYS_landlock_restrict_self, ruleset, 0);
 }
 
@@ -114,7 +125,7 @@ int confine_begin(const int *dir_fds, size_t count, Error **err)
 	limit(RLIMIT_NOFILE, MAX_FILES);
 	if (!IS_INSTRUMENTED)
 		limit(RLIMIT_AS, MAX_MEMORY);
-	if (drop_root(err) < 0)
+	if (drop_root(CAP_DAC_READ_SEARCH, err) < 0)
 		return -1;
 	/* Not before: the change of user clears it. */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
@@ -194,5 +205,39 @@ int confine_finish(Error **err)
 	if (!IS_INSTRUMENTED)
 		restrict_calls();
 #endif
+	return 0;
+}
+
+/* Programs and their libraries, and the device that takes what nobody wants to hear. */
+static void restrict_program(int file_fd)
+{
+	static const char *const dirs[] = { "/usr",   "/bin", "/sbin", "/lib",
+					    "/lib64", "/etc", "/nix" };
+	auto_fd ruleset = make_ruleset();
+
+	if (ruleset < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		auto_fd dir = open(dirs[i], O_PATH | O_CLOEXEC);
+
+		allow_path(ruleset, dir, LANDLOCK_READ | LANDLOCK_ACCESS_FS_EXECUTE);
+	}
+	allow_path(ruleset, file_fd, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
+	(void)syscall(SYS_landlock_restrict_self, ruleset, 0);
+}
+
+int confine_program(int file_fd, Error **err)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return error_set_errno(err, errno, "refuse new privileges");
+	limit(RLIMIT_CORE, 0);
+	limit(RLIMIT_AS, MAX_MEMORY);
+	if (drop_root(CAP_DAC_OVERRIDE, err) < 0)
+		return -1;
+	/* What is ambient outlives the execve(), and is all that does. */
+	if (getuid() == NOBODY)
+		(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	restrict_program(file_fd);
 	return 0;
 }

@@ -93,6 +93,33 @@ void event_result(const ImportResult *result)
 	print_take(event);
 }
 
+void event_probe(const ProbeResult *result)
+{
+	json_t *event = json_object();
+
+	json_put_string(event, "event", "result");
+	json_put_string(event, "filesystem", "ext4");
+	json_put_u64(event, "offset", result->offset);
+	json_put_u64(event, "size_bytes", result->size_bytes);
+	json_put_u64(event, "used_bytes", result->used_bytes);
+	json_put_u64(event, "entries", result->entries);
+	json_put_bool(event, "needs_recovery", result->needs_recovery);
+	json_put_take(event, "config", result->config ? json_incref(result->config) : json_null());
+	print_take(event);
+}
+
+void event_export(const ExportResult *result)
+{
+	json_t *event = json_object();
+
+	json_put_string(event, "event", "result");
+	json_put_string(event, "digest", result->digest);
+	json_put_u64(event, "size_bytes", result->size_bytes);
+	json_put_string(event, "diff_id", result->diff_id);
+	json_put_u64(event, "entries", result->entries);
+	print_take(event);
+}
+
 void event_error(const Error *error, const char *bad_blob)
 {
 	json_t *event = json_object();

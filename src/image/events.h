@@ -19,9 +19,27 @@ typedef struct ImportResult {
 	uint64_t entries; /* names in the root filesystem */
 } ImportResult;
 
+typedef struct ProbeResult {
+	uint64_t offset;     /* of the filesystem on the disk */
+	uint64_t size_bytes; /* of the filesystem, as the next */
+	uint64_t used_bytes;
+	uint64_t entries; /* files, directories and the like */
+	bool needs_recovery;
+	json_t *config; /* the document image.json; NULL: none */
+} ProbeResult;
+
+typedef struct ExportResult {
+	const char *digest;  /* of the manifest; of a tar, of what was written */
+	const char *diff_id; /* of the tar */
+	uint64_t size_bytes; /* of all blobs, or of what was written */
+	uint64_t entries;
+} ExportResult;
+
 void event_progress(uint64_t bytes, uint64_t total);
 void event_warning(const char *message);
 void event_result(const ImportResult *result);
+void event_probe(const ProbeResult *result);
+void event_export(const ExportResult *result);
 /* `bad_blob`: digest of the blob whose content is at fault, so that another copy may do; NULL: none. */
 void event_error(const Error *error, const char *bad_blob);
 

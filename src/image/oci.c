@@ -119,7 +119,7 @@ static int check_depth(const char *text, size_t length, Error **err)
 	return 0;
 }
 
-static int parse_object(const char *text, size_t length, json_t **out, Error **err)
+int oci_parse_object(const char *text, size_t length, json_t **out, Error **err)
 {
 	json_auto_t *doc = NULL;
 
@@ -202,7 +202,7 @@ int oci_parse_index(const char *text, size_t length, OciDescriptors *out, Error 
 	auto_descriptors OciDescriptors list = { 0 };
 	const json_t *manifests = NULL;
 
-	if (parse_object(text, length, &doc, err) < 0 || check_kind(doc, OCI_INDEX, err) < 0 ||
+	if (oci_parse_object(text, length, &doc, err) < 0 || check_kind(doc, OCI_INDEX, err) < 0 ||
 	    json_get_array_opt(doc, "manifests", &manifests, err) < 0)
 		return -1;
 	if (!manifests)
@@ -221,7 +221,8 @@ int oci_parse_manifest(const char *text, size_t length, OciManifest *out, Error 
 	const json_t *config = NULL;
 	const json_t *layers = NULL;
 
-	if (parse_object(text, length, &doc, err) < 0 || check_kind(doc, OCI_MANIFEST, err) < 0 ||
+	if (oci_parse_object(text, length, &doc, err) < 0 ||
+	    check_kind(doc, OCI_MANIFEST, err) < 0 ||
 	    json_get_object_opt(doc, "config", &config, err) < 0 ||
 	    json_get_array_opt(doc, "layers", &layers, err) < 0)
 		return -1;
@@ -297,7 +298,7 @@ int oci_parse_config(const char *text, size_t length, OciConfig *out, Error **er
 	auto_free char *created = NULL;
 	const json_t *run = NULL;
 
-	if (parse_object(text, length, &doc, err) < 0 ||
+	if (oci_parse_object(text, length, &doc, err) < 0 ||
 	    json_get_string_opt(doc, "os", &config.os, err) < 0 ||
 	    json_get_string_opt(doc, "architecture", &config.architecture, err) < 0 ||
 	    json_get_string_opt(doc, "variant", &config.variant, err) < 0 ||
@@ -317,7 +318,7 @@ int oci_check_layout_file(const char *text, size_t length, Error **err)
 	json_auto_t *doc = NULL;
 	auto_free char *version = NULL;
 
-	if (parse_object(text, length, &doc, err) < 0 ||
+	if (oci_parse_object(text, length, &doc, err) < 0 ||
 	    json_get_string(doc, "imageLayoutVersion", &version, err) < 0)
 		return -1;
 	if (!str_starts_with(version, "1."))

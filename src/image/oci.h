@@ -13,6 +13,8 @@
 #include "util/error.h"
 #include "util/str.h"
 
+#define OCI_MANIFEST_TYPE "application/vnd.oci.image.manifest.v1+json"
+
 #define OCI_MAX_DOCUMENT (4u << 20)
 #define OCI_MAX_DEPTH	 64u /* of nesting in a document */
 #define OCI_MAX_NESTING	 4u  /* of indexes in indexes */
@@ -65,6 +67,10 @@ int oci_parse_manifest(const char *text, size_t length, OciManifest *out, Error 
 int oci_parse_config(const char *text, size_t length, OciConfig *out, Error **err);
 /* {"imageLayoutVersion":"1.x.y"}: the file oci-layout. */
 int oci_check_layout_file(const char *text, size_t length, Error **err);
+
+/* Any document: an object, nested as deep as may be. The caller owns it. */
+struct json_t;
+int oci_parse_object(const char *text, size_t length, struct json_t **out, Error **err);
 
 void oci_descriptor_release(OciDescriptor *descriptor);
 void oci_descriptor_copy(OciDescriptor *to, const OciDescriptor *from); /* `to` is empty */

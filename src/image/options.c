@@ -11,6 +11,8 @@
 const char options_help[] =
 	"usage: ember-image --layout DIR[:TAG] [--blobs DIR] --output FILE [options]\n"
 	"       ember-image --tar FILE|-... [--config FILE] --output FILE [options]\n"
+	"       ember-image export --help\n"
+	"       ember-image probe --help\n"
 	"\n"
 	"Make an ext4 root disk of an OCI image. Run by `ember image`; answers JSON lines.\n"
 	"\n"
@@ -85,13 +87,12 @@ static bool is_directory(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A tag may hold colons, and so may a directory: the shortest directory that exists wins, else the first colon. */
-static void split_layout(const char *text, Options *options)
+void options_split_layout(const char *text, char **out_dir, char **out_tag)
 {
 	const char *colon;
 
 	if (is_directory(text)) {
-		str_assign(&options->layout, text);
+		str_assign(out_dir, text);
 		return;
 	}
 	for (colon = strchr(text, ':'); colon; colon = strchr(colon + 1, ':')) {
@@ -102,10 +103,10 @@ static void split_layout(const char *text, Options *options)
 	}
 	if (!colon)
 		colon = strchr(text, ':');
-	free(options->layout);
-	options->layout = colon ? xstrndup(text, (size_t)(colon - text)) : xstrdup(text);
+	free(*out_dir);
+	*out_dir = colon ? xstrndup(text, (size_t)(colon - text)) : xstrdup(text);
 	if (colon && colon[1])
-		str_assign(&options->tag, colon + 1);
+		str_assign(out_tag, colon + 1);
 }
 
 static int parse_max_size(const char *text, uint64_t *out_bytes, Error **err)
@@ -122,7 +123,7 @@ static int apply(int option, const char *value, Options *options, const char **p
 {
 	switch (option) {
 	case OPTION_LAYOUT:
-		split_layout(value, options);
+		options_split_layout(value, &options->layout, &options->tag);
 		return 0;
 	case OPTION_BLOBS:
 		str_assign(&options->blobs, value);

@@ -29,6 +29,10 @@ typedef struct Options {
 	bool version;
 } Options;
 
+/* "DIR[:TAG]". A tag may hold colons, and so may a directory: the shortest directory that exists wins, else the first
+ * colon. */
+void options_split_layout(const char *text, char **out_dir, char **out_tag);
+
 int options_parse(int argc, char *argv[], Options *out, Error **err);
 extern const char options_help[];
 void options_release(Options *options);

@@ -17,6 +17,7 @@ static const struct {
 	{ "mkfs.btrfs", "btrfs-progs" },
 	{ "mkfs.xfs", "xfsprogs" },
 	{ "dpkg-deb", "dpkg" },
+	{ "e2fsck", "e2fsprogs" },
 	{ "apt-get", "apt" },
 	{ "apt-cache", "apt" },
 	{ "lz4", "lz4" },

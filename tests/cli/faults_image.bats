@@ -112,6 +112,31 @@ no_image() {
 	with_faults have_image no_image ember image delete made
 }
 
+# What it is made of is in tests/image/export.py; here it dies at every step.
+@test "ember-image export: a layout names nothing that is not whole" {
+	local disk=$BATS_TEST_TMPDIR/disk layout=$BATS_TEST_TMPDIR/layout
+
+	have_dirty_disk() {
+		rm -rf "$disk" "$BATS_TEST_TMPDIR/tree"
+		mkdir -p "$BATS_TEST_TMPDIR/tree/etc"
+		mke2fs -q -t ext4 -d "$BATS_TEST_TMPDIR/tree" "$disk" 16M
+		debugfs -w -R 'feature needs_recovery' "$disk" >/dev/null 2>&1
+	}
+	export_layout() {
+		"$EMBER_BUILD/ember-image" export --disk "$disk" --layout "$layout:t" --recover >&2
+	}
+	lose_layout() {
+		local name
+
+		for name in $(cd "$layout/blobs/sha256" 2>/dev/null && ls); do
+			[ "$(sha256sum <"$layout/blobs/sha256/$name")" = "$name  -" ] || complain "blob $name is not whole"
+		done
+		[ ! -e "$layout/index.json" ] || umoci stat --image "$layout:t" >/dev/null || complain "the image is not whole"
+		rm -rf "$layout"
+	}
+	with_faults have_dirty_disk lose_layout export_layout
+}
+
 @test "every step of images and kernels was reached" {
 	local unreached
 

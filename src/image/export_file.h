@@ -1,0 +1,19 @@
+/*
+ * The content of a file, straight from the disk into the tar; holes stay holes.
+ */
+#pragma once
+
+#include "image/extfs.h"
+#include "image/packer.h"
+#include "image/tarwrite.h"
+#include "util/error.h"
+
+typedef struct ExportProgress {
+	uint64_t bytes;
+	uint64_t total;	 /* about */
+	int64_t last_ms; /* when the last event went out */
+} ExportProgress;
+
+/* `member` describes the file but for its content. */
+int export_file(Extfs *fs, Packer *packer, const ExtInode *inode, TarMember *member,
+		ExportProgress *progress, Error **err);

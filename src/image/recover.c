@@ -1,0 +1,114 @@
+#include "image/recover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "image/confine.h"
+#include "image/worker.h"
+#include "util/failpoint.h"
+#include "util/mem.h"
+#include "util/process.h"
+
+#define DISK_FD	     3 /* where e2fsck finds the disk */
+#define MAX_CPU_S    3600u
+#define FIXED	     3	 /* exit statuses 0 to 3: nothing wrong is left */
+#define CANNOT_START 100 /* no exit status of e2fsck's */
+
+typedef struct Job {
+	const char *program;
+	const char *mode;
+	int fd;
+	const RootDisk *disk;
+} Job;
+
+static int take_fds(const Job *job, Error **err)
+{
+	auto_fd null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	/* Its chatter must not come between the events; dup2() also lets the disk stay open. */
+	if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(null_fd, STDOUT_FILENO) < 0 ||
+	    dup2(null_fd, STDERR_FILENO) < 0)
+		return error_set_errno(err, errno, "open '/dev/null'");
+	if (job->fd == DISK_FD ? fcntl(DISK_FD, F_SETFD, 0) < 0 : dup2(job->fd, DISK_FD) < 0)
+		return error_set_errno(err, errno, "hand over the disk");
+	return 0;
+}
+
+static int start(const Job *job, int *out_stdout, Error **err)
+{
+	const struct rlimit cpu = { MAX_CPU_S, MAX_CPU_S };
+	const struct rlimit size = { job->disk->size, job->disk->size };
+	char name[64];
+	char *const argv[] = { (char *)(uintptr_t)job->program, (char *)(uintptr_t)job->mode, name,
+			       NULL };
+	char *const env[] = { (char *)(uintptr_t) "LC_ALL=C", NULL };
+
+	(void)snprintf(name, sizeof(name), "/dev/fd/%d?offset=%" PRIu64, DISK_FD,
+		       job->disk->place.offset);
+	*out_stdout = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, DISK_FD + 1);
+	if (take_fds(job, err) < 0 || confine_program(DISK_FD, err) < 0)
+		return -1;
+	(void)setrlimit(RLIMIT_CPU, &cpu);
+	(void)setrlimit(RLIMIT_FSIZE, &size);
+	(void)execve(job->program, argv, env);
+	return error_set_errno(err, errno, "run '%s'", job->program);
+}
+
+static int work(void *arg, void *report, Error **err)
+{
+	int stdout_fd = -1;
+
+	(void)report;
+	(void)start(arg, &stdout_fd, err);
+	if (stdout_fd >= 0)
+		(void)dup2(stdout_fd, STDOUT_FILENO);
+	(void)worker_report(*err);
+	_exit(CANNOT_START);
+}
+
+static char *find_program(void)
+{
+	char *program = program_find("e2fsck");
+
+	/* The PATH of a user often lacks it. */
+	if (!program)
+		program = program_find("/usr/sbin/e2fsck");
+	return program ? program : program_find("/sbin/e2fsck");
+}
+
+int recover(const char *path, const RootDisk *disk, Error **err)
+{
+	static const char *const modes[] = { "-p", "-fy" };
+	auto_free char *program = find_program();
+	auto_fd fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+	int status = 0;
+
+	if (fd < 0) {
+		error_set_errno(err, errno, "open '%s' for writing", path);
+		return error_hint(err, "see who may write it: ls -l '%s'", path);
+	}
+	if (!program) {
+		error_set(err, ERR_MISSING_TOOL, "there is no program 'e2fsck'");
+		return error_hint(err, "apt-get install e2fsprogs");
+	}
+	if (failpoint("image.disk.recover", err) < 0)
+		return -1;
+	/* Careful first: it is enough, and quick, where only a journal is to be replayed. */
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		Job job = { program, modes[i], fd, disk };
+		Worker worker = { .title = "repair (e2fsck)", .run = work, .arg = &job };
+
+		status = worker_run(&worker, err);
+		if (status <= FIXED)
+			return status < 0 ? -1 : 0;
+		if (status == CANNOT_START || status > 128)
+			return EXIT_FAILURE;
+	}
+	error_set(err, ERR_FAILED, "e2fsck cannot repair the filesystem (exit status %d)", status);
+	return error_hint(err, "see what it says: e2fsck -fn '%s'", path);
+}
