@@ -6,7 +6,7 @@
 #	make bench      our figures beside their references
 #	make install    PREFIX and DESTDIR are honoured; uninstall takes away what install put there
 #
-# `make check TESTS=...` runs a part: unit, cli, cli:fork.bats, check:layers.
+# `make check TESTS=...` runs a part: unit, cli, cli:fork.bats, check:layers. `make bench ROWS=images` as well.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -32,7 +32,7 @@ check:
 
 bench: all
 	@scripts/install-deps run bench
-	@bench/run --build $(RELEASE) $(if $(MARKDOWN),--markdown $(MARKDOWN))
+	@bench/run --build $(RELEASE) $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(ROWS)
 
 install: all
 	@DESTDIR='$(DESTDIR)' meson install -C $(RELEASE) --no-rebuild --quiet
