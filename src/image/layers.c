@@ -265,7 +265,7 @@ static void add_marker(Layer *layer, NameKind kind, char *path_take)
 {
 	auto_free char *path = path_take;
 
-	if (kind != NAME_IGNORED && !layer->direct)
+	if (kind != NAME_IGNORED)
 		layer_add(layer, kind == NAME_OPAQUE ? ENTRY_OPAQUE : ENTRY_WHITEOUT, steal(&path),
 			  NULL, NULL);
 }
@@ -326,7 +326,7 @@ static int read_entries(Reader *reader, Layer *layer, Error **err)
 		if (read_entry(reader, entry, layer, err) < 0)
 			return -1;
 		if (layer->direct && layer->count >= LAYER_BATCH &&
-		    merge_layer(layer->direct, layer, err) < 0)
+		    merge_batch(layer->direct, layer, err) < 0)
 			return -1;
 	}
 }

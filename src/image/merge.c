@@ -38,8 +38,33 @@ static void removals_release(Removals *list)
 	free(list->items);
 }
 
+static bool is_marker(EntryKind kind)
+{
+	return kind == ENTRY_WHITEOUT || kind == ENTRY_OPAQUE;
+}
+
+/* Remember the directory that a marker stands in. */
+static void note_marker(Layer *layer, EntryKind kind, const char *path)
+{
+	const Strv *dirs = &layer->marker_dirs;
+	const char *base;
+	auto_free char *dir = xstrdup(path);
+
+	if (kind == ENTRY_WHITEOUT)
+		dir[name_parent(path, &base)] = '\0';
+	if (!dirs->count || strcmp(dirs->items[dirs->count - 1], dir) != 0)
+		strv_push_take(&layer->marker_dirs, steal(&dir));
+}
+
 void layer_add(Layer *layer, EntryKind kind, char *path_take, char *target_take, Inode *inode_take)
 {
+	if (is_marker(kind)) {
+		note_marker(layer, kind, path_take);
+		if (layer->direct) {
+			free(path_take);
+			return;
+		}
+	}
 	if (layer->count == layer->capacity) {
 		layer->capacity = layer->capacity ? layer->capacity + layer->capacity / 2 : 64;
 		layer->entries =
@@ -62,6 +87,7 @@ void layer_release(Layer *layer)
 	for (size_t i = 0; i < layer->count; i++)
 		entry_release(&layer->entries[i]);
 	free(layer->entries);
+	strv_release(&layer->marker_dirs);
 	*layer = (Layer){ .number = layer->number, .direct = layer->direct };
 }
 
@@ -136,16 +162,13 @@ static int apply_whiteouts(Merge *merge, const Layer *layer, Error **err)
 	bool any = false;
 
 	for (size_t i = 0; i < layer->count && !any; i++)
-		any = layer->entries[i].kind == ENTRY_WHITEOUT ||
-		      layer->entries[i].kind == ENTRY_OPAQUE;
+		any = is_marker(layer->entries[i].kind);
 	if (!any)
 		return 0;
 	if (mark_replaced(merge, layer, err) < 0)
 		return -1;
 	for (size_t i = 0; i < layer->count; i++) {
-		EntryKind kind = layer->entries[i].kind;
-
-		if ((kind == ENTRY_WHITEOUT || kind == ENTRY_OPAQUE) &&
+		if (is_marker(layer->entries[i].kind) &&
 		    find_removal(merge, &layer->entries[i], &list, err) < 0)
 			return -1;
 	}
@@ -219,14 +242,18 @@ static int place(Merge *merge, Node *dir, const char *base, Inode *inode, Error 
 	Node *existing = tree_find(merge->tree, dir, base, length);
 	int status;
 
-	if (existing && existing->inode == inode)
+	if (existing && existing->inode == inode) {
+		existing->replaced_in = merge->layer;
 		return 0;
+	}
 	/* Hold it: what is removed may be, or contain, its only other name. */
 	inode->links++;
 	if (existing)
 		tree_remove(merge->tree, existing);
 	status = tree_add(merge->tree, dir, base, length, inode, &existing, err);
 	inode->links--;
+	if (status == 0)
+		existing->replaced_in = merge->layer;
 	return status;
 }
 
@@ -269,7 +296,7 @@ static int apply_link(Merge *merge, const LayerEntry *entry, Error **err)
 	return place(merge, dir, base, inode, err);
 }
 
-int merge_layer(Tree *tree, Layer *layer, Error **err)
+int merge_batch(Tree *tree, Layer *layer, Error **err)
 {
 	__attribute__((cleanup(merge_release)))
 	Merge merge = { .tree = tree, .layer = layer->number };
@@ -285,6 +312,29 @@ int merge_layer(Tree *tree, Layer *layer, Error **err)
 			return -1;
 		entry_release(entry);
 	}
+	layer->count = 0;
+	return 0;
+}
+
+/* A marker below what its own layer says is a file makes no sense; below a symlink of its own layer it means nothing. */
+static int check_markers(Tree *tree, const Layer *layer, Error **err)
+{
+	for (size_t i = 0; i < layer->marker_dirs.count; i++) {
+		const char *dir = layer->marker_dirs.items[i];
+		Walk walk = { .tree = tree, .without = layer->number };
+
+		if (walk_to_directory(&walk, dir, strlen(dir), err) < 0)
+			return -1;
+		if (walk.end == WALK_REPLACED && !S_ISLNK(walk.at->inode->mode))
+			return walk_refuse(&walk, dir, err);
+	}
+	return 0;
+}
+
+int merge_layer(Tree *tree, Layer *layer, Error **err)
+{
+	if (merge_batch(tree, layer, err) < 0 || check_markers(tree, layer, err) < 0)
+		return -1;
 	layer_release(layer);
 	return 0;
 }

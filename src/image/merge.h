@@ -14,6 +14,7 @@
 #include "image/inode.h"
 #include "image/tree.h"
 #include "util/error.h"
+#include "util/str.h"
 
 typedef enum EntryKind {
 	ENTRY_FILE,	/* any type of file but a hard link */
@@ -34,15 +35,18 @@ typedef struct Layer {
 	size_t count;
 	size_t capacity;
 	uint16_t number; /* 1 is the lowest */
-	Tree *direct; /* nothing lies below: markers mean nothing, and entries may be merged while they come */
+	Tree *direct; /* nothing lies below: markers hide nothing, and entries may be merged while they come */
+	Strv marker_dirs; /* where markers stand, equal neighbours once */
 } Layer;
 
 #define LAYER_BATCH 1024u /* entries of a direct layer that are merged together */
 
-/* Append an entry; the strings and the inode are consumed. */
+/* Append an entry, or of a direct layer's marker only its place; the strings and the inode are consumed. */
 void layer_add(Layer *layer, EntryKind kind, char *path_take, char *target_take, Inode *inode_take);
 void layer_release(Layer *layer);
 #define auto_layer CLEANUP(layer_release)
 
-/* Apply the layer, or a batch of a direct one, and empty it. On failure the tree is whole but half-way: throw it away. */
+/* Apply the layer, or what is left of a direct one, and empty it. On failure the tree is whole but half-way: throw it away. */
 int merge_layer(Tree *tree, Layer *layer, Error **err);
+/* Apply a first part of a direct layer. */
+int merge_batch(Tree *tree, Layer *layer, Error **err);

@@ -50,4 +50,4 @@ void json_put_u64(json_t *obj, const char *key, uint64_t value);
 void json_put_bool(json_t *obj, const char *key, bool value);
 void json_put_strv(json_t *obj, const char *key, const Strv *list);
 void json_put_pairs(json_t *obj, const char *key, const Strv *pairs); /* "NAME=VALUE" each */
-void json_put_take(json_t *obj, const char *key, json_t *value); /* takes the reference */
+void json_put_take(json_t *obj, const char *key, json_t *value);      /* takes the reference */

@@ -96,6 +96,40 @@ def bad_markers():
 
 
 @case
+def whiteout_below_files():
+    """a whiteout below a file is refused, whichever layer has the file; below a symlink of its own layer it is nothing"""
+    for top in Layer().file("d").whiteout("d/a"), Layer().whiteout("d/a").file("d"), Layer().file("d").opaque("d"), \
+            Layer().file("d").whiteout("d/e/a"), Layer().file("d/a").whiteout("d/a/b"), \
+            Layer().file("f").link("d", "f").whiteout("d/a"), Layer().add("d", tarfile.FIFOTYPE).whiteout("d/a"):
+        refuse_layers([Layer().dir("d").file("d/x").raw(), top.raw()], "not a directory")
+        refuse_layers([top.raw()], "not a directory")
+    refuse_layers([Layer().file("d").raw(), Layer().whiteout("d/a").raw()], "not a directory")
+    refuse_layers([Layer().dir("real").symlink("l", "real").raw(), Layer().whiteout("l/f/a").file("real/f").raw()],
+                  "not a directory")
+    refuse_layers([Layer().symlink("l", "nowhere").raw(), Layer().whiteout("l/a").raw()], "dangling")
+    # Of two entries the last counts; what has been replaced by a directory, hides nothing.
+    equal(names(build([Layer().file("d").dir("d").whiteout("d/a").raw()])), ["/d"])
+    equal(names(build([Layer().file("d").raw(), Layer().dir("d").whiteout("d/a").raw()])), ["/d"])
+    equal(names(build([Layer().symlink("l", "nowhere").whiteout("l/a").raw()])), ["/l"])
+
+
+@case
+def redirected_whiteouts():
+    """a whiteout means what its path led to in the layers below, whatever this layer does to the way"""
+    low = Layer().dir("one").file("one/a").file("one/b").dir("two").file("two/a").symlink("l", "one").symlink("m", "l").raw()
+    # The way may itself go, turn elsewhere, or be there only since this layer.
+    equal(names(build([low, Layer().whiteout("one").whiteout("l/a").whiteout("l").raw()])), ["/m", "/two", "/two/a"])
+    equal(names(build([low, Layer().whiteout("m/a").whiteout("m/a").raw()])), ["/l", "/m", "/one", "/one/b", "/two", "/two/a"])
+    equal(names(build([low, Layer().symlink("l", "two").whiteout("m/a").whiteout("l/b").raw()])),
+          ["/l", "/m", "/one", "/one/a", "/one/b", "/two", "/two/a"])
+    equal(names(build([low, Layer().symlink("new", "two").whiteout("new/a").raw()])),
+          ["/l", "/m", "/new", "/one", "/one/a", "/one/b", "/two", "/two/a"])
+    equal(names(build([low, Layer().whiteout("l/a").file("l/a", b"new").raw()])),
+          ["/l", "/m", "/one", "/one/a", "/one/b", "/two", "/two/a"])
+    equal(names(build([low, Layer().opaque("m").file("one/c").raw()])), ["/l", "/m", "/one", "/one/c", "/two", "/two/a"])
+
+
+@case
 def aufs_leftovers():
     """other .wh..wh. names and what is below them mean nothing"""
     layer = Layer().dir(".wh..wh.plnk").file(".wh..wh.plnk/1.2", b"x").file(".wh..wh.aufs").file("a")
