@@ -131,6 +131,50 @@ int disk_append(Disk *disk, Inode *inode, uint64_t offset, const void *data, siz
 	return 0;
 }
 
+static int read_fully(int fd, uint64_t at, char *data, size_t size, Error **err)
+{
+	while (size > 0) {
+		ssize_t done = pread(fd, data, size, (off_t)at);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return error_set_errno(err, errno, "read the image");
+		if (done == 0)
+			return 0; /* where nothing has been written yet are zeros */
+		data += done;
+		at += (uint64_t)done;
+		size -= (size_t)done;
+	}
+	return 0;
+}
+
+int disk_read(Disk *disk, const Inode *inode, size_t max, char **out_text, size_t *out_length,
+	      Error **err)
+{
+	size_t size = inode->size <= max ? (size_t)inode->size : 0;
+	auto_free char *text = xcalloc(size + 1, 1);
+
+	if (disk_flush(disk, err) < 0)
+		return -1;
+	for (uint32_t i = 0; size && i < inode->extent_count; i++) {
+		const Extent *extent = &inode->extents[i];
+		uint64_t offset = (uint64_t)extent->logical * BLOCK_SIZE;
+		uint64_t part = (uint64_t)extent->count * BLOCK_SIZE;
+
+		if (offset >= size)
+			break;
+		if (part > size - offset)
+			part = size - offset;
+		if (read_fully(disk->fd, extent->physical * BLOCK_SIZE, text + offset, part, err) <
+		    0)
+			return -1;
+	}
+	*out_text = steal(&text);
+	*out_length = size;
+	return 0;
+}
+
 int disk_zero(int fd, uint64_t start, uint64_t count, Error **err)
 {
 	static const unsigned char zeros[16 * BLOCK_SIZE];

@@ -31,6 +31,9 @@ int disk_append(Disk *disk, Inode *inode, uint64_t offset, const void *data, siz
 
 /* Write bytes at a place of the image. */
 int disk_write(Disk *disk, uint64_t at, const void *data, size_t size, Error **err);
+/* The content of a regular file, an empty text if it has more than `max` bytes; the caller's, and terminated. */
+int disk_read(Disk *disk, const Inode *inode, size_t max, char **out_text, size_t *out_length,
+	      Error **err);
 /* Bring the buffer to the file: before anybody else reads it, or writes there. */
 int disk_flush(Disk *disk, Error **err);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "image/acl_settle.h"
 #include "image/digest.h"
 #include "image/ext4.h"
 #include "image/layers.h"
@@ -166,6 +167,8 @@ int import_run(const ImportPlan *plan, ImportResult *out_result, Error **err)
 
 	result.config = image_config_to_json(&plan->source->config.run);
 	result.has_init = seed_has_init(&import.tree);
+	if (acl_settle(&import.tree, &import.disk, event_warning, err) < 0)
+		return -1;
 	if (plan->seed && seed(&import, result.config, err) < 0)
 		return -1;
 	result.entries = import.tree.node_count;

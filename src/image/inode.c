@@ -13,14 +13,19 @@ Inode *inode_new(uint32_t mode)
 	return inode;
 }
 
+void xattr_release(Xattr *xattr)
+{
+	free(xattr->name);
+	free(xattr->value);
+	*xattr = (Xattr){ 0 };
+}
+
 static void xattrs_free(XattrList *list)
 {
 	if (!list)
 		return;
-	for (size_t i = 0; i < list->count; i++) {
-		free(list->items[i].name);
-		free(list->items[i].value);
-	}
+	for (size_t i = 0; i < list->count; i++)
+		xattr_release(&list->items[i]);
 	free(list->items);
 	free(list);
 }
@@ -62,6 +67,21 @@ static Xattr *find_xattr(const Inode *inode, const char *name)
 		if (!strcmp(inode->xattrs->items[i].name, name))
 			return &inode->xattrs->items[i];
 	return NULL;
+}
+
+bool inode_take_xattr(Inode *inode, const char *name, Xattr *out)
+{
+	XattrList *list = inode->xattrs;
+	Xattr *item = find_xattr(inode, name);
+
+	if (!item)
+		return false;
+	*out = *item;
+	list->count--;
+	memmove(item, item + 1, (size_t)(list->items + list->count - item) * sizeof(*item));
+	if (!list->count)
+		xattrs_free(steal(&inode->xattrs));
+	return true;
 }
 
 bool inode_has_xattr(const Inode *inode, const char *name)

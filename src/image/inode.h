@@ -69,6 +69,11 @@ void inode_add_extent(Inode *inode, uint32_t logical, uint64_t physical, uint32_
 /* Set one extended attribute, replacing a former value of that name. */
 void inode_set_xattr(Inode *inode, const char *name, const void *value, size_t size);
 
+/* Take one off; false when there is none of that name. */
+bool inode_take_xattr(Inode *inode, const char *name, Xattr *out);
+void xattr_release(Xattr *xattr);
+#define auto_xattr CLEANUP(xattr_release)
+
 bool inode_has_xattr(const Inode *inode, const char *name);
 /* Names and values together. */
 size_t inode_xattr_bytes(const Inode *inode);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "image/acl.h"
 #include "image/layers.h"
 #include "util/mem.h"
 #include "util/str.h"
@@ -133,9 +134,22 @@ static int check_xattr(const Record *record, const char *prefix, PaxFacts *facts
 	return 0;
 }
 
+/* What is in it, xattr.c sees. */
+static int keep_acl(const Record *record, const char *name, PaxFacts *facts)
+{
+	/* An empty value takes the record back. */
+	if (!record->value_length)
+		return 0;
+	facts->xattr_bytes += record->value_length;
+	facts->has_acl = true;
+	inode_set_xattr(attributes_of(facts), name, record->value, record->value_length);
+	return 0;
+}
+
 static int check_record(const Record *record, PaxFacts *facts, Error **err)
 {
 	static const char *const names[] = { "path", "linkpath", "GNU.sparse.name" };
+	static const char *const acls[] = { ACL_TEXT_ACCESS, ACL_TEXT_DEFAULT };
 	static const char *const numbers[] = { "size", "uid", "gid", "mtime" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -144,6 +158,9 @@ static int check_record(const Record *record, PaxFacts *facts, Error **err)
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		if (key_is(record, numbers[i]))
 			return check_number(record, facts, err);
+	for (size_t i = 0; i < ARRAY_SIZE(acls); i++)
+		if (key_is(record, acls[i]))
+			return keep_acl(record, acls[i], facts);
 	if (key_begins(record, SCHILY))
 		return check_xattr(record, SCHILY, facts, err);
 	if (key_begins(record, LIBARCHIVE))

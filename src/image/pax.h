@@ -18,9 +18,10 @@ typedef struct PaxFacts {
 	uint64_t size;
 	bool names_directory; /* the path ends with "/" */
 	bool has_libarchive;  /* there are LIBARCHIVE.xattr.* records */
+	bool has_acl;	      /* ... or ACLs in text */
 	size_t xattr_bytes;   /* of the SCHILY.xattr.* records: names and values */
 	bool has_early_time;  /* the modification time is a fraction before 1970 */
-	Inode *attributes; /* that time, and the SCHILY.xattr.* records as they are; NULL: neither */
+	Inode *attributes; /* that time, the SCHILY.xattr.* records and ACLs as they are; NULL: none of them */
 } PaxFacts;
 
 /* Check all records of one header. */

@@ -156,7 +156,8 @@ static void keep_override(TarCheck *check)
 {
 	TarOverride override = {
 		.member = check->members,
-		.has_xattrs = check->pending.has_libarchive && check->pending.attributes,
+		.has_xattrs = (check->pending.has_libarchive || check->pending.has_acl) &&
+			      check->pending.attributes,
 		.has_mtime = check->pending.has_early_time,
 	};
 

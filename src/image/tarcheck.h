@@ -29,7 +29,7 @@ typedef enum TarState {
 	TAR_END, /* zeros until the stream ends */
 } TarState;
 
-/* What libarchive gets wrong of a member: of two families of records for extended attributes it does not say which
+/* What libarchive gets wrong of a member: ACLs in text it takes apart, of two families of records for extended attributes it does not say which
  * value came from where (SCHILY's, which are these, win), and it adds fractions to times before 1970. */
 typedef struct TarOverride {
 	uint64_t member;

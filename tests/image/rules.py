@@ -3,7 +3,7 @@
 
 import tarfile
 
-from harness import SCRATCH, build, case, equal, main, refuse_layers
+from harness import SCRATCH, build, case, ember_image, equal, main, read, refuse_layers, tars
 from layout import Layer
 
 
@@ -346,8 +346,16 @@ def repeated_records():
                           ([(other, "bGli"), (schily, "s")], b"s"), ([(other, "bGli")], b"lib")):
         tree = build([Layer(tarfile.USTAR_FORMAT).file("x").pax(records).file("a").file("y").raw()])
         equal((tree["/a"].xattrs, tree["/y"].xattrs), ({"user.a": want}, {}))
-    layer = Layer(tarfile.USTAR_FORMAT).pax([("path", "one")]).pax([("path", "two")]).file("a")
-    equal(names(build([layer.raw()])), ["/two"])
+    # A header takes the whole place of the one before it.
+    first = [("path", "one"), ("uid", "7"), ("mtime", "-1.5"), (schily, "1"), ("linkpath", "x"), ("size", "9"),
+             (ACCESS, "user::rw-,user:5:rwx,group::r--,mask::rwx,other::---")]
+    layer = Layer(tarfile.USTAR_FORMAT).pax(first).pax([("gid", "5")]).file("a", b"abc", mtime=3).file("b")
+    tree = build([layer.pax(first[:1]).pax([("path", "two")]).symlink("c", "t").raw()])
+    equal((names(tree), tree["/a"].size), (["/a", "/b", "/two"], 3))
+    equal((tree["/a"].uid, tree["/a"].gid, tree["/a"].mtime_ns, tree["/a"].xattrs), (0, 5, 3 * 10**9, {}))
+    # An empty value takes a record back.
+    tree = build([Layer(tarfile.USTAR_FORMAT).pax([*first[:4], ("size", "")]).pax([("path", "x"), ("path", ""), ("uid", "")]).file("a").raw()])
+    equal((names(tree), tree["/a"].uid), (["/a"], 0))
 
 
 @case
@@ -376,6 +384,62 @@ def capabilities_and_acls():
     # ext4 keeps ACLs in a shorter form: version 1, ids only where they mean something.
     equal(tree["/ping"].xattrs["system.posix_acl_access"],
           bytes.fromhex("01000000" "01000600" "02000400e8030000" "04000400" "10000600" "20000400"))
+
+
+ACCESS, DEFAULT = "SCHILY.acl.access", "SCHILY.acl.default"
+
+
+def ext4_acl(*entries):
+    """An ACL as ext4 stores it: version 1, ids only for those that are named."""
+    tags = {"u": 1, "user": 2, "g": 4, "group": 8, "m": 16, "o": 32}
+    out = b"\x01\0\0\0"
+    for tag, permissions, *who in entries:
+        out += tags[tag].to_bytes(2, "little") + permissions.to_bytes(2, "little")
+        out += who[0].to_bytes(4, "little") if who else b""
+    return out
+
+
+@case
+def text_acls():
+    """ACLs in text, as GNU tar and bsdtar write them; names are those of the image"""
+    passwd = b"root:x:0:0::/:/bin/sh\nbad line\nlisa:x:1234:5::/:\nlisa:x:9:9::/:\nlate:x:4294967294:1:\n"
+    layer = Layer().file("by-name", mode=0o640, pax_headers={ACCESS: "user::rw-,user:lisa:rwx,group::r--,mask::rwx,other::---"})
+    layer.file("lines", pax_headers={ACCESS: "user::rw-\nother::r--\ngroup::r-x\ngroup:adm:-w-\t#effective\nuser:7:r--\nuser:late:---\n"})
+    layer.file("numbers", pax_headers={ACCESS: "u::rwx,g::r-x,o::r-x,u:nobody-knows:rw-:77,g:12:r--,mask:r-x"})
+    layer.dir("dir", mode=0o755, pax_headers={DEFAULT: "user::rwx,group::r-x,other::---", ACCESS: "user::rwx,group::---,other::---"})
+    layer.symlink("link", "x", pax_headers={ACCESS: "user::rw-,user:5:rwx,group::r--,mask::rwx,other::---"})
+    layer.file("no-default", pax_headers={DEFAULT: "user::rwx,group::r-x,other::---"})
+    layer.file("other", pax_headers={"SCHILY.xattr.user.a": "1", ACCESS: "user::rw-,group::rw-,user:1:r--,other::---"})
+    layer.link("linked", "by-name")
+    top = Layer().file("etc/passwd", passwd).file("etc/group", b"adm:x:4:\n")
+    tree = build([layer.raw(), top.raw()])
+    name = "system.posix_acl_access"
+    equal(tree["/by-name"].xattrs, {name: ext4_acl(("u", 6), ("user", 7, 1234), ("g", 4), ("m", 7), ("o", 0))})
+    equal((tree["/by-name"].mode, tree["/linked"].inode), (0o670, tree["/by-name"].inode))
+    equal(tree["/lines"].xattrs, {name: ext4_acl(("u", 6), ("user", 4, 7), ("user", 0, 2**32 - 2), ("g", 5), ("group", 2, 4),
+                                                 ("m", 7), ("o", 4))})
+    equal(tree["/numbers"].xattrs, {name: ext4_acl(("u", 7), ("user", 6, 77), ("g", 5), ("group", 4, 12), ("m", 5), ("o", 5))})
+    equal(tree["/dir"].xattrs, {"system.posix_acl_default": ext4_acl(("u", 7), ("g", 5), ("o", 0))})
+    equal((tree["/dir"].mode, tree["/numbers"].mode), (0o700, 0o755))
+    equal((tree["/link"].xattrs, tree["/no-default"].xattrs, tree["/link"].mode), ({}, {}, 0o777))
+    equal(tree["/other"].xattrs, {"user.a": b"1", name: ext4_acl(("u", 6), ("user", 4, 1), ("g", 6), ("m", 6), ("o", 0))})
+
+
+@case
+def bad_text_acls():
+    """an ACL with a name that the image does not know is left out with a warning; one that is none is refused"""
+    layer = Layer()
+    for i in range(3):
+        layer.file(f"f{i}", mode=0o660, pax_headers={ACCESS: "user::rw-,user:who:rw-,group::r--,mask::rw-,other::---"})
+    run = ember_image(*tars([layer.raw()]), "--no-seed")
+    equal([e["message"] for e in run.events if e["event"] == "warning"],
+          ["the ACL of '/f0' was left out: the image has no user 'who'"])
+    # What the named user might, the group must not.
+    equal([(f.mode, f.xattrs) for p, f in read(run).items() if p], [(0o640, {})] * 3)
+    for text in "user::rw-", "user::rw-,group::r--", "user::rwz,group::r--,other::---", "user::rw-,user::rw-,group::r--,other::---", \
+            "user::rw-,group::r--,other::---,mask:x:r--", "user::rw-,group::r--,other::---,owner:1:r--", "u::,g::,o::", \
+            "user::rw-,user:1:r--,user:1:r--,group::r--,other::---", "user::rw-,user:1:r--:4294967295,group::r--,other::---":
+        refuse_layers([Layer().file("a", pax_headers={ACCESS: text}).raw()], "ACL")
 
 
 @case
