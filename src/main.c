@@ -76,6 +76,11 @@ static void on_warning(void *arg, const char *text)
 	output_warning(arg, text);
 }
 
+static bool on_program_line(void *arg, const char *text)
+{
+	return output_program_line(arg, text);
+}
+
 static int missing_command(App *app, const Invocation *invocation, Error **err)
 {
 	auto_free char *path = cmd_path_text(invocation);
@@ -103,8 +108,9 @@ static int dispatch(App *app, const Invocation *invocation, Error **err)
 		return missing_command(app, invocation, err);
 	if (cmd_check_words(invocation, err) < 0)
 		return -1;
-	app->ctx.reporter = (Reporter){ &app->out, output_is_watched(&app->out), on_step, on_bytes,
-					on_warning };
+	app->ctx.reporter = (Reporter){ &app->out,  output_is_watched(&app->out),
+					on_step,    on_bytes,
+					on_warning, on_program_line };
 	if ((cmd->flags & CMD_STATE) &&
 	    context_init(&app->ctx, invocation->globals.state_dir, err) < 0)
 		return -1;

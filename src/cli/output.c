@@ -208,6 +208,29 @@ void output_warning(Output *out, const char *text)
 		print_warning(out, text);
 }
 
+bool output_program_line(Output *out, const char *text)
+{
+	auto_strbuf Strbuf plain = { 0 };
+	PlainState state = PLAIN_TEXT;
+	size_t len = strlen(text);
+	const char *last;
+
+	if (out->is_json || out->is_quiet)
+		return false;
+	while (len && text[len - 1] == '\r')
+		len--;
+	last = memrchr(text, '\r', len);
+	if (last) {
+		len -= (size_t)(last + 1 - text);
+		text = last + 1;
+	}
+	plain_filter(&state, text, len, &plain);
+	progress_pause(out->progress);
+	(void)fprintf(stderr, "%s\n", strbuf_str(&plain));
+	progress_resume(out->progress);
+	return true;
+}
+
 /* Evidence (the tail of a program's stderr, or of a guest's console), line by line. */
 static void print_detail(const char *detail)
 {

@@ -58,6 +58,10 @@ void output_facts_take(Output *out, Fact *facts, size_t count);
 
 void output_warning(Output *out, const char *text);
 
+/* A line of what a program under way says, on stderr, made safe for a terminal; of what it wrote over itself only the last
+ * shows. False: not shown, since JSON or quiet was asked for. */
+bool output_program_line(Output *out, const char *text);
+
 /* Put the warnings since the last result into this one, an object. */
 void output_add_warnings(Output *out, json_t *doc);
 

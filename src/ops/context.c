@@ -155,6 +155,11 @@ void report_warning(const Context *ctx, const char *fmt, ...)
 	ctx->reporter.warning(ctx->reporter.arg, text);
 }
 
+bool report_line(const Context *ctx, const char *text)
+{
+	return ctx->reporter.line && ctx->reporter.line(ctx->reporter.arg, text);
+}
+
 void report_warning_error(const Context *ctx, Error **err, const char *fmt, ...)
 {
 	auto_free char *sentence = error_sentence(*err);

@@ -26,6 +26,8 @@ typedef struct Reporter {
 	void (*bytes)(void *arg, uint64_t done, uint64_t total);
 	/* Something the user should know though the command goes on. */
 	void (*warning)(void *arg, const char *text);
+	/* A line that a program under way says, raw. False: the user does not see it. */
+	bool (*line)(void *arg, const char *text);
 } Reporter;
 
 typedef struct Context {
@@ -66,5 +68,7 @@ void report_step(const Context *ctx, const char *fmt, ...) PRINTF(2, 3);
 void report_bytes(const Context *ctx, uint64_t done, uint64_t total);
 void report_done(const Context *ctx);
 void report_warning(const Context *ctx, const char *fmt, ...) PRINTF(2, 3);
+/* False: nobody saw it. */
+bool report_line(const Context *ctx, const char *text);
 /* A failure while undoing or cleaning up: never replaces the first error; clears *err. */
 void report_warning_error(const Context *ctx, Error **err, const char *fmt, ...) PRINTF(3, 4);

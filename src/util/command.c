@@ -200,10 +200,12 @@ static void read_some(Watch *w, int *fd, bool is_stderr)
 
 	if (got < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
+	if (got > 0 && (is_stderr || w->cmd->join_stderr))
+		keep_tail(&w->tail, data, (size_t)got);
 	if (got <= 0)
 		close_fd(fd);
 	else if (is_stderr)
-		keep_tail(&w->tail, data, (size_t)got);
+		return;
 	else if (w->cmd->on_line)
 		emit_lines(w, data, (size_t)got);
 	else
@@ -234,7 +236,7 @@ static int look_around(Watch *w, Deadline until, Deadline *tick, Error **err)
 {
 	Command *cmd = w->cmd;
 
-	if (cancel_requested()) {
+	if (cancel_requested() && !cmd->is_undo) {
 		terminate(w);
 		return cancel_check(err);
 	}
@@ -316,13 +318,15 @@ static int run_watched(Watch *w, Deadline until, int *out_status, Error **err)
 	auto_fd out_write = -1;
 	auto_fd err_write = -1;
 	Command *cmd = w->cmd;
-	int raw = 0, result;
+	int out_fd, err_fd, raw = 0, result;
 
 	if (open_pipe(cmd->stdout_fd < 0 && (cmd->capture || cmd->on_line), &w->out_fd, &out_write,
 		      err) < 0 ||
-	    open_pipe(cmd->stderr_fd < 0, &w->err_fd, &err_write, err) < 0 ||
-	    spawn(cmd, cmd->stdout_fd >= 0 ? cmd->stdout_fd : out_write,
-		  cmd->stderr_fd >= 0 ? cmd->stderr_fd : err_write, true, &w->pid, err) < 0)
+	    open_pipe(cmd->stderr_fd < 0 && !cmd->join_stderr, &w->err_fd, &err_write, err) < 0)
+		return -1;
+	out_fd = cmd->stdout_fd >= 0 ? cmd->stdout_fd : out_write;
+	err_fd = cmd->stderr_fd >= 0 ? cmd->stderr_fd : err_write;
+	if (spawn(cmd, out_fd, cmd->join_stderr ? out_fd : err_fd, true, &w->pid, err) < 0)
 		return -1;
 	close_fd(&out_write);
 	close_fd(&err_write);

@@ -43,6 +43,8 @@ typedef struct Command {
 	bool capture;	   /* keep stdout in `output`, at most output_max bytes */
 	size_t output_max; /* 0: 4 MiB */
 	Strbuf output;	   /* filled by command_run */
+	bool join_stderr;  /* stderr goes where stdout goes; the tail of both is kept */
+	bool is_undo;	   /* goes on after Ctrl-C: it takes back what was begun */
 	bool new_session;  /* setsid */
 	int pass_fd;	   /* -1, or a descriptor handed to the program as fd 3 */
 	void (*on_line)(const char *line,
