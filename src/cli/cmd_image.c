@@ -24,9 +24,18 @@ static void answer(App *app, const Image *image, bool existed, const char *succe
 int cmd_image_build(App *app, const Args *args, Error **err)
 {
 	const BuildArgs *opt = args->options;
-	BuildOptions options = { .variant = opt->variant,
+	BuildOptions options = { .replace = opt->replace,
+				 .variant = opt->variant,
 				 .suite = opt->suite,
-				 .mirror = opt->mirror };
+				 .mirror = opt->mirror,
+				 .packages = &opt->packages,
+				 .file = opt->file,
+				 .context = args->count > 1 ? args->words[1] : NULL,
+				 .build_args = &opt->build_args,
+				 .target = opt->target,
+				 .platform = opt->platform,
+				 .engine = opt->engine,
+				 .no_cache = opt->no_cache };
 	auto_image Image image = { 0 };
 	bool existed = false;
 

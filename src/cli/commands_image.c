@@ -4,12 +4,30 @@
 #include "cli/commands_image.h"
 
 static const Option build_options[] = {
+	{ "file", 'f', OPTION_TEXT, FIELD(BuildArgs, file), .value = "FILE", .word = WORD_FILE,
+	  .help = "Containerfile (CONTEXT's Containerfile or Dockerfile)" },
+	{ "build-arg", 0, OPTION_KEYS, FIELD(BuildArgs, build_args), .value = "KEY[=value]",
+	  .help = "Set an ARG of the Containerfile; repeat for more" },
+	{ "target", 0, OPTION_TEXT, FIELD(BuildArgs, target), .value = "STAGE",
+	  .help = "Stop at that stage of the Containerfile" },
+	{ "platform", 0, OPTION_TEXT, FIELD(BuildArgs, platform), .value = "OS/ARCH",
+	  .help = "Build for that platform (this host's)" },
+	{ "no-cache", 0, OPTION_FLAG, FIELD(BuildArgs, no_cache),
+	  .help = "Run every step, also those that were run before" },
+	{ "engine", 0, OPTION_CHOICE, FIELD(BuildArgs, engine), .value = "ENGINE",
+	  .choices = "buildah|podman|docker",
+	  .help = "Build with buildah, podman or docker (the first installed)" },
 	{ "variant", 0, OPTION_TEXT, FIELD(BuildArgs, variant), .value = "VARIANT",
-	  .help = "How much of Debian: minbase" },
+	  .choices = "minbase|dev",
+	  .help = "Built-in image: minbase, or dev with systemd and tools" },
+	{ "package", 0, OPTION_KEYS, FIELD(BuildArgs, packages), .value = "PACKAGE",
+	  .help = "Add a Debian package to it; repeat for more" },
 	{ "suite", 0, OPTION_TEXT, FIELD(BuildArgs, suite), .value = "SUITE",
 	  .help = "Release of Debian (bookworm)" },
 	{ "mirror", 0, OPTION_TEXT, FIELD(BuildArgs, mirror), .value = "URL",
-	  .help = "Where packages come from (mmdebstrap's own choice)" },
+	  .help = "Where its packages come from (what this host's apt uses)" },
+	{ "replace", 0, OPTION_FLAG, FIELD(BuildArgs, replace),
+	  .help = "Replace an image of that name" },
 	{ 0 },
 };
 
@@ -28,12 +46,17 @@ static const Option pull_options[] = {
 };
 
 const Cmd image_commands[] = {
-	{ "build", .args = "NAME", .min_args = 1, .max_args = 1, .words = { WORD_NEW_IMAGE },
-	  OPTIONS(build_options, BuildArgs), .flags = CMD_STATE, .run = cmd_image_build,
-	  .help = "Make the built-in Debian image from Debian packages",
-	  .about = "mmdebstrap makes the root filesystem; neither root nor a container engine is\n"
-		   "needed.",
-	  .examples = "ember image build debian" },
+	{ "build", .args = "NAME [CONTEXT]", .min_args = 1, .max_args = 2,
+	  .words = { WORD_NEW_IMAGE, WORD_FILE }, OPTIONS(build_options, BuildArgs),
+	  .flags = CMD_STATE, .run = cmd_image_build,
+	  .help = "Build an image from a Containerfile, or the built-in Debian",
+	  .about =
+		  "With -f or CONTEXT buildah, podman or docker builds the image; COPY takes files from\n"
+		  "CONTEXT, the working directory unless given. Without both it is the built-in Debian,\n"
+		  "made from packages by mmdebstrap: neither root nor a container engine is needed.",
+	  .examples = "ember image build debian\n"
+		      "ember image build dev --variant dev --package postgresql\n"
+		      "ember image build web ./web --build-arg VERSION=2" },
 	{ "pull", .args = "REFERENCE", .min_args = 1, .max_args = 1,
 	  OPTIONS(pull_options, PullArgs), .flags = CMD_STATE, .run = cmd_image_pull,
 	  .help = "Make an image from a registry, a layout or an archive",

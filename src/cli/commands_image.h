@@ -13,6 +13,14 @@ typedef struct BuildArgs {
 	const char *variant;
 	const char *suite;
 	const char *mirror;
+	Strv packages;
+	const char *file;
+	Strv build_args;
+	const char *target;
+	const char *platform;
+	const char *engine;
+	bool no_cache;
+	bool replace;
 } BuildArgs;
 
 typedef struct PullArgs {

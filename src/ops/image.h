@@ -20,13 +20,29 @@ typedef struct PullOptions {
 int ops_image_pull(Context *ctx, const char *reference, const PullOptions *options,
 		   Image *out_image, bool *out_existed, Error **err);
 
+/* With `file` or `context` the image is built from a Containerfile, else it is the built-in Debian: the options of one are
+ * refused with the other. NULL or zero means "not given". */
 typedef struct BuildOptions {
-	const char *variant; /* of the built-in Debian root: "minbase" */
-	const char *mirror;  /* NULL: the host's own */
-	const char *suite;   /* NULL: bookworm */
+	bool replace; /* an image of that name; else it is left alone */
+
+	/* The built-in image. */
+	const char *variant;
+	const char *suite;
+	const char *mirror;
+	const Strv *packages; /* beside those of the variant */
+
+	/* A Containerfile. */
+	const char *file;	/* NULL: Containerfile or Dockerfile of the context */
+	const char *context;	/* NULL: the working directory */
+	const Strv *build_args; /* KEY=VALUE, or KEY: the value in our environment */
+	const char *target;
+	const char *platform; /* os/arch */
+	const char *engine;   /* buildah, podman or docker; NULL: the first that is installed */
+	bool no_cache;
 } BuildOptions;
 
-/* The built-in Debian image, made by mmdebstrap. */
+/* *out_existed: it was here already, as asked for, and nothing was done. ERR_EXISTS for an image of that name that was
+ * made in another way. */
 int ops_image_build(Context *ctx, const char *name, const BuildOptions *options, Image *out_image,
 		    bool *out_existed, Error **err);
 

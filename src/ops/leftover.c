@@ -1,5 +1,6 @@
 #include "ops/leftover.h"
 
+#include "ops/image_build.h"
 #include "state/records.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
@@ -13,6 +14,7 @@ int leftover_destroy(Context *ctx, const char *dir, Error **err)
 		return 0;
 	id = records_read_id_at(dir);
 	if (id) {
+		image_containerfile_sweep(ctx, dir, id);
 		if (context_open_storage(ctx, err) < 0 || failpoint("destroy.volume", err) < 0 ||
 		    ctx->storage->destroy(ctx->pool, id, err) < 0 ||
 		    store_remove_run_dir(&ctx->store, id, err) < 0)
