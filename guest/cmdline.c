@@ -38,3 +38,33 @@ bool cmdline_has(const char *cmdline, const char *wanted)
 	}
 	return false;
 }
+
+static int hex_value(char digit)
+{
+	if (digit >= '0' && digit <= '9')
+		return digit - '0';
+	digit |= 32;
+	return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+bool percent_decode(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from; from++) {
+		int high, low;
+
+		if (*from != '%') {
+			*to++ = *from;
+			continue;
+		}
+		high = hex_value(from[1]);
+		low = high < 0 ? -1 : hex_value(from[2]);
+		if (low < 0 || (high | low) == 0)
+			return false;
+		*to++ = (char)(high << 4 | low);
+		from += 2;
+	}
+	*to = '\0';
+	return true;
+}

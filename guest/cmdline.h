@@ -14,3 +14,6 @@ bool cmdline_value(const char *cmdline, const char *name, char *out, size_t size
 
 /* Is the bare word there? */
 bool cmdline_has(const char *cmdline, const char *wanted);
+
+/* Decode "a%20b" in place. False for a percent sign that is not followed by two hex digits, and for a NUL. */
+bool percent_decode(char *text);

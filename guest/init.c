@@ -16,6 +16,7 @@
 #include "agent.h"
 #include "base.h"
 #include "cmdline.h"
+#include "command.h"
 #include "identity.h"
 #include "mounts.h"
 #include "net.h"
@@ -126,16 +127,15 @@ static char *find_init(const char *cmdline, char *buffer, size_t size)
 	return NULL;
 }
 
-/* Reap everybody's orphans, keep the agent alive, obey the signals that ask for the end. */
-static void __attribute__((noreturn)) stay(pid_t agent)
+/* Reap everybody's orphans, keep the agent alive, say how the command ended, obey the signals that ask for the end. */
+static void __attribute__((noreturn)) stay(pid_t agent, pid_t command)
 {
 	sigset_t set;
 
 	(void)sigfillset(&set);
-	(void)sigprocmask(SIG_SETMASK, &set, NULL);
 	(void)reboot(RB_DISABLE_CAD); /* ctrl-alt-del becomes SIGINT */
 	for (;;) {
-		int number = sigwaitinfo(&set, NULL);
+		int number = sigwaitinfo(&set, NULL), status;
 		pid_t pid;
 
 		if (number == SIGTERM || number == SIGINT || number == SIGPWR ||
@@ -143,31 +143,47 @@ static void __attribute__((noreturn)) stay(pid_t agent)
 			power_perform(POWER_OFF);
 		if (number == POWER_SIGNAL_SYSTEMD_REBOOT)
 			power_perform(POWER_REBOOT);
-		while (number == SIGCHLD && (pid = waitpid(-1, NULL, WNOHANG)) > 0)
+		while (number == SIGCHLD && (pid = waitpid(-1, &status, WNOHANG)) > 0)
 			if (pid == agent) {
 				(void)usleep(AGENT_RESTART_MS * 1000);
 				agent = start_agent();
+			} else if (pid == command) {
+				command_report(status);
+				command = -1;
 			}
 	}
+}
+
+/* From the first child on: one that ends before stay() waits must not be missed. */
+static void block_signals(void)
+{
+	sigset_t all;
+
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, NULL);
 }
 
 void init_run(void)
 {
 	char cmdline[CMDLINE_MAX], buffer[256];
 	char *image_init;
+	bool has_command;
 	pid_t agent;
 
 	(void)chdir("/");
 	(void)umask(022);
 	prepare(cmdline, sizeof(cmdline));
-	image_init = find_init(cmdline, buffer, sizeof(buffer));
+	has_command = command_is_wanted(cmdline);
+	image_init = has_command ? NULL : find_init(cmdline, buffer, sizeof(buffer));
 	if (image_init) {
 		(void)start_agent();
 		become_init(image_init);
 		complain("cannot run %s: %s", image_init, strerror(errno));
-		stay(-1);
+		block_signals();
+		stay(-1, -1);
 	}
 	mounts_full();
+	block_signals();
 	agent = start_agent();
-	stay(agent);
+	stay(agent, has_command ? command_start(cmdline) : -1);
 }

@@ -117,14 +117,14 @@ typedef struct Pipes {
 } Pipes;
 
 static void __attribute__((noreturn)) run_child(const Request *request, const User *user,
-						const Pipes *pipes, volatile SpawnFailure *failure)
+						const int fds[3], volatile SpawnFailure *failure)
 {
 	(void)setpgid(0, 0);
 	reset_process();
 	failure->stage = SPAWN_SETUP;
-	if (dup2(pipes->in[0], STDIN_FILENO) < 0 || dup2(pipes->out[1], STDOUT_FILENO) < 0 ||
-	    dup2(pipes->err[1], STDERR_FILENO) < 0)
-		goto fail;
+	for (int fd = 0; fd < 3; fd++)
+		if (dup2(fds[fd], fd) < 0)
+			goto fail;
 	failure->stage = SPAWN_USER;
 	if (!become(user))
 		goto fail;
@@ -165,23 +165,18 @@ static int open_pipes(Pipes *pipes, bool has_stdin)
  * vfork(2) halves the time that `exec true` takes: no page tables are copied, and no page is copied
  * because it was written while shared. And the failure needs no pipe to come back.
  */
-int spawn(Request *request, const User *user, Spawned *out_child, SpawnFailure *out_failure)
+int spawn_on(Request *request, const User *user, const int fds[3], pid_t *out_pid,
+	     SpawnFailure *out_failure)
 {
-	__attribute__((cleanup(close_pipes))) Pipes pipes = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
 	volatile SpawnFailure failure = { .errnum = 0 };
 	Defaults texts = { .home = "" };
 	pid_t pid;
 
-	*out_failure = (SpawnFailure){ .stage = SPAWN_SETUP };
 	complete_environment(request, user, &texts);
-	if (open_pipes(&pipes, !(request->flags & WIRE_EXEC_NO_STDIN)) < 0) {
-		out_failure->errnum = errno;
-		return -1;
-	}
 	/* NOLINTBEGIN(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork) */
 	pid = vfork();
 	if (pid == 0)
-		run_child(request, user, &pipes, &failure); /* it only makes system calls */
+		run_child(request, user, fds, &failure); /* it only makes system calls */
 	/* NOLINTEND(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork) */
 	if (pid < 0 || failure.errnum != 0) {
 		out_failure->stage = failure.stage;
@@ -190,6 +185,22 @@ int spawn(Request *request, const User *user, Spawned *out_child, SpawnFailure *
 			(void)waitpid(pid, NULL, 0);
 		return -1;
 	}
+	*out_pid = pid;
+	return 0;
+}
+
+int spawn(Request *request, const User *user, Spawned *out_child, SpawnFailure *out_failure)
+{
+	__attribute__((cleanup(close_pipes))) Pipes pipes = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
+	pid_t pid;
+
+	if (open_pipes(&pipes, !(request->flags & WIRE_EXEC_NO_STDIN)) < 0) {
+		*out_failure = (SpawnFailure){ .stage = SPAWN_SETUP, .errnum = errno };
+		return -1;
+	}
+	if (spawn_on(request, user, (const int[3]){ pipes.in[0], pipes.out[1], pipes.err[1] }, &pid,
+		     out_failure) < 0)
+		return -1;
 	*out_child = (Spawned){
 		.pid = pid,
 		.in = steal_fd(&pipes.in[1]),

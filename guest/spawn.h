@@ -1,5 +1,5 @@
 /*
- * Starting a program for exec: user, environment, directory, pipes.
+ * Starting a program: user, environment, directory; for exec, pipes.
  */
 #pragma once
 
@@ -29,3 +29,6 @@ typedef struct SpawnFailure {
 
 /* Start it; returns when it is the program that it was to become: 0, or -1 with the failure. */
 int spawn(Request *request, const User *user, Spawned *out_child, SpawnFailure *out_failure);
+/* The same, on three fds of the caller's instead of new pipes. */
+int spawn_on(Request *request, const User *user, const int fds[3], pid_t *out_pid,
+	     SpawnFailure *out_failure);

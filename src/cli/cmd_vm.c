@@ -74,6 +74,7 @@ int cmd_vm_create(App *app, const Args *args, Error **err)
 			.user = opt->user,
 			.env = &opt->env,
 			.labels = &opt->labels,
+			.run_cmd = opt->run_cmd,
 			.pull = opt->pull };
 	auto_vm Vm vm = { 0 };
 

@@ -161,6 +161,7 @@ static void print_vm(App *app, const Vm *vm, const ExitReport *report)
 		{ "Disk", xstrdup_null(vm->disk_path) },
 		{ "Kernel", xstrdup(vm->kernel ? vm->kernel : "default") },
 		{ "Boot arguments", xstrdup_null(vm->boot_args) },
+		{ "Image's command", vm->run_cmd ? xstrdup("at each boot") : NULL },
 		{ "Hypervisor", runs_with(vm) },
 		{ "Process", is_live ? xasprintf("%d", (int)vm->process.pid) : NULL },
 		{ "Network", xstrdup(mode ? mode : "default") },

@@ -77,6 +77,8 @@ static const Option create_options[] = {
 	  .help = "Who runs what ember exec is given" },
 	{ "env", 'e', OPTION_PAIRS, FIELD(CreateArgs, env), .value = "KEY=value",
 	  .help = "Environment of every ember exec; may be repeated" },
+	{ "run-cmd", 0, OPTION_FLAG, FIELD(CreateArgs, run_cmd),
+	  .help = "Run the image's own command at each boot" },
 	{ "label", 0, OPTION_PAIRS, FIELD(CreateArgs, labels), .value = "KEY=value",
 	  .help = "A label to list by; may be repeated" },
 	{ "pull", 0, OPTION_FLAG, FIELD(CreateArgs, pull),

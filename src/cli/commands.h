@@ -37,6 +37,7 @@ typedef struct CreateArgs {
 	const char *network;
 	const char *hypervisor;
 	const char *boot_args;
+	bool run_cmd;
 	const char *user;
 	Strv env;
 	Strv labels;

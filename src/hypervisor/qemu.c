@@ -13,6 +13,7 @@
  */
 #include "hypervisor/qemu.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +207,29 @@ static void add_ip(Strbuf *line, const LaunchRequest *request)
 		strbuf_addf(line, " ip=::::%s::off", request->vm->name);
 }
 
+/* A word of the kernel's command line: what could end or quote it is percent-encoded. */
+static void add_encoded(Strbuf *line, const char *name, const char *value)
+{
+	strbuf_addf(line, " %s=", name);
+	for (; *value; value++)
+		if (isalnum((unsigned char)*value) || strchr("_./:=,@+-", *value))
+			strbuf_addc(line, *value);
+		else
+			strbuf_addf(line, "%%%02x", (unsigned char)*value);
+}
+
+/* The image's own command, which the guest's first program runs (guest/command.h). */
+static void add_command(Strbuf *line, const Vm *vm)
+{
+	if (!vm->run_cmd)
+		return;
+	strbuf_adds(line, " ember.run=1");
+	if (!str_is_empty(vm->user))
+		add_encoded(line, "ember.user", vm->user);
+	for (size_t i = 0; i < vm->run_env.count; i++)
+		add_encoded(line, "ember.env", vm->run_env.items[i]);
+}
+
 static int add_kernel(Strv *argv, const LaunchRequest *request, bool is_kvm, Error **err)
 {
 	auto_strbuf Strbuf line = { 0 };
@@ -222,6 +246,7 @@ static int add_kernel(Strv *argv, const LaunchRequest *request, bool is_kvm, Err
 			return -1;
 		strbuf_addf(&line, " tsc_early_khz=%llu tsc=reliable", (unsigned long long)khz);
 	}
+	add_command(&line, vm);
 	if (!str_is_empty(vm->boot_args))
 		strbuf_addf(&line, " %s", vm->boot_args);
 	if (line.len > COMMAND_LINE_MAX) {
@@ -229,7 +254,8 @@ static int add_kernel(Strv *argv, const LaunchRequest *request, bool is_kvm, Err
 			  "the boot arguments of vm '%s' are too long: a kernel takes %d bytes, "
 			  "these make %zu",
 			  vm->name, COMMAND_LINE_MAX, line.len);
-		return error_hint(err, "shorten its --boot-args");
+		return error_hint(err, "shorten its --boot-args%s",
+				  vm->run_cmd ? ", or what --env gives to its command" : "");
 	}
 	add(argv, "-kernel", request->kernel->path);
 	if (request->kernel->initrd)

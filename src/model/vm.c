@@ -144,6 +144,7 @@ void vm_release(Vm *vm)
 	strv_release(&vm->env);
 	free(vm->user);
 	free(vm->workdir);
+	strv_release(&vm->run_env);
 	free(vm->ssh_user);
 	free(vm->ssh_key);
 	*vm = (Vm){ 0 };

@@ -84,6 +84,9 @@ typedef struct Vm {
 	Strv env;
 	char *user;
 	char *workdir;
+	/* At each boot the image's own command is run, with these variables on top of the image's. */
+	bool run_cmd;
+	Strv run_env;
 	char *ssh_user;
 	char *ssh_key;
 } Vm;

@@ -22,7 +22,8 @@ typedef struct VmSpec {
 	const char *user;
 	const Strv *env;
 	const Strv *labels;
-	bool pull; /* fetch the image when it is not here */
+	bool run_cmd; /* run the image's own command at each boot */
+	bool pull;    /* fetch the image when it is not here */
 } VmSpec;
 
 /* Everything refused here is refused before anything is touched. */

@@ -83,6 +83,18 @@ static void describe(const VmSpec *spec, const Image *image, Vm *vm)
 		vm->user = xstrdup(spec->user);
 	else if (!str_is_empty(image->config.user))
 		vm->user = xstrdup(image->config.user);
+	vm->run_cmd = spec->run_cmd;
+	if (spec->run_cmd && spec->env)
+		strv_copy(&vm->run_env, spec->env);
+}
+
+static int check_command(const VmSpec *spec, const Image *image, Error **err)
+{
+	if (!spec->run_cmd || image->config.entrypoint.count > 0 || image->config.cmd.count > 0)
+		return 0;
+	error_set(err, ERR_USAGE, "--run-cmd: image '%s' names no command to run", image->name);
+	return error_hint(err, "leave it out, and run what you want with: ember exec %s -- COMMAND",
+			  spec->name);
 }
 
 /* An image larger than the default disk simply gets a disk of its own size; a wish that is too small is refused. */
@@ -118,7 +130,8 @@ int ops_vm_create(Context *ctx, const VmSpec *spec, Vm *out_vm, Error **err)
 	    hold_image(ctx, spec, &image, &image_lock, err) < 0)
 		return -1;
 	describe(spec, &image, &vm);
-	if (fit_disk(spec, &image, &vm, err) < 0 || kernel_wish_absolute(&vm.kernel, err) < 0)
+	if (check_command(spec, &image, err) < 0 || fit_disk(spec, &image, &vm, err) < 0 ||
+	    kernel_wish_absolute(&vm.kernel, err) < 0)
 		return -1;
 	report_step(ctx, "clone image '%s' for vm '%s'", image.name, vm.name);
 	if (vm_build(ctx, &vm, image.id, err) < 0)

@@ -32,6 +32,8 @@ static void describe(const Vm *source, const char *name, const VmChanges *change
 	vm->ssh_user = xstrdup_null(source->ssh_user);
 	vm->ssh_key = xstrdup_null(source->ssh_key);
 	strv_copy(&vm->env, &source->env);
+	vm->run_cmd = source->run_cmd;
+	strv_copy(&vm->run_env, &source->run_env);
 	strv_copy(&vm->labels, &source->labels);
 }
 

@@ -166,6 +166,8 @@ json_t *vm_to_json(const Vm *vm)
 	json_put_strv(doc, "env", &vm->env);
 	json_put_string(doc, "user", vm->user);
 	json_put_string(doc, "workdir", vm->workdir);
+	json_put_bool(doc, "run_cmd", vm->run_cmd);
+	json_put_strv(doc, "run_env", &vm->run_env);
 	json_put_string(ssh, "user", vm->ssh_user);
 	json_put_string(ssh, "key", vm->ssh_key);
 	json_put_take(doc, "ssh", ssh);
@@ -217,7 +219,9 @@ static int get_history(const json_t *doc, Vm *vm, Error **err)
 	    json_get_bool_opt(doc, "has_init", &vm->has_init, err) < 0 ||
 	    json_get_strv_opt(doc, "env", &vm->env, err) < 0 ||
 	    json_get_string_opt(doc, "user", &vm->user, err) < 0 ||
-	    json_get_string_opt(doc, "workdir", &vm->workdir, err) < 0)
+	    json_get_string_opt(doc, "workdir", &vm->workdir, err) < 0 ||
+	    json_get_bool_opt(doc, "run_cmd", &vm->run_cmd, err) < 0 ||
+	    json_get_strv_opt(doc, "run_env", &vm->run_env, err) < 0)
 		return -1;
 	return 0;
 }

@@ -5,6 +5,7 @@
 
 #include "guest/base.h"
 #include "guest/cmdline.h"
+#include "guest/document.h"
 #include "guest/identity.h"
 #include "guest/net.h"
 #include "guest/users.h"
@@ -67,6 +68,80 @@ static void test_cmdline(void)
 	CHECK(cmdline_has(line, "rw"));
 	CHECK(!cmdline_has(line, "r"));
 	CHECK(!cmdline_has("", "rw"));
+}
+
+static void test_percent(void)
+{
+	static const char *const bad[] = { "%", "a%2", "%2x", "%00", "%%41" };
+	char good[] = "a%20b%C3%A9%25=%0a+";
+
+	CHECK(percent_decode(good));
+	CHECK_STR(good, "a b\u00e9%=\n+");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		char text[16];
+
+		(void)snprintf(text, sizeof(text), "%s", bad[i]);
+		CHECK(!percent_decode(text));
+	}
+}
+
+static void test_document(void)
+{
+	Document document;
+
+	CHECK(document_parse(strdup("{}"), &document));
+	CHECK(!document.entrypoint && !document.cmd && !document.env && !document.user);
+	document_release(&document);
+	CHECK(document_parse(
+		strdup(" {\"entrypoint\" : [\"/a\", \"b \\\"c\\\\\\n\" ],\"cmd\":[],\"env\":[\"A=\\u00e9\\u20ac\\ud83d\\ude00\\u0041\"],"
+		       "\"user\":\"u:g\",\"workdir\":\"\",\"labels\":{\"a\":[{}, 1.5e3, true, null]},\"env\":[\"B=2\",\"C=3\"]}\n"),
+		&document));
+	CHECK_STR(document.entrypoint[0], "/a");
+	CHECK_STR(document.entrypoint[1], "b \"c\\\n");
+	CHECK(!document.entrypoint[2] && !document.cmd[0]);
+	CHECK_STR(document.env[1], "C=3");
+	CHECK(!document.env[2]);
+	CHECK_STR(document.user, "u:g");
+	CHECK_STR(document.workdir, "");
+	document_release(&document);
+	CHECK(document_parse(strdup("{\"env\":[\"A=\\u00e9\\u20ac\\ud83d\\ude00\\u0041\"]}"),
+			     &document));
+	CHECK_STR(document.env[0], "A=\u00e9\u20ac\U0001f600A");
+	document_release(&document);
+}
+
+static void test_bad_documents(void)
+{
+	static const char *const bad[] = {
+		"",
+		"[]",
+		"{",
+		"{}x",
+		"{\"a\"}",
+		"{\"a\":}",
+		"{\"a\":1,}",
+		"{\"user\":1}",
+		"{\"cmd\":\"x\"}",
+		"{\"cmd\":[1]}",
+		"{\"cmd\":[\"a\",]}",
+		"{\"cmd\":[\"a\"",
+		"{\"user\":\"a",
+		"{\"user\":\"a\\",
+		"{\"user\":\"\\x\"}",
+		"{\"user\":\"\\u00\"}",
+		"{\"user\":\"\\u0000\"}",
+		"{\"user\":\"\\ud800\"}",
+		"{\"user\":\"\\ud800\\u0041\"}",
+		"{\"user\":\"\\udc00\"}",
+		"{\"user\":\"a\nb\"}",
+		"{\"x\":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}",
+	};
+	Document document = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		CHECK(!document_parse(strdup(bad[i]), &document));
+		CHECK(!document.text);
+	}
 }
 
 static void check_address(struct in_addr got, const char *want)
@@ -222,8 +297,9 @@ static void test_identity_names(void)
 	CHECK(!identity_is_id(""));
 }
 
-TEST_MAIN({ "command line", test_cmdline }, { "ip=", test_ip_parameter },
-	  { "users and groups", test_users },
+TEST_MAIN({ "command line", test_cmdline }, { "percent-encoding", test_percent },
+	  { "image.json", test_document }, { "what is no image.json", test_bad_documents },
+	  { "ip=", test_ip_parameter }, { "users and groups", test_users },
 	  { "users without databases", test_users_without_databases },
 	  { "identity", test_identity }, { "identity of a bare root", test_identity_of_bare_root },
 	  { "names and ids", test_identity_names });

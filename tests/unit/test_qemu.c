@@ -22,7 +22,7 @@ static char vm_name[] = "web", vm_id[] = VM_ID, disk_path[] = "/pool/a,b.raw";
 static char kernel_path[] = "/k/vmlinux", initrd_path[] = "/k/initrd";
 static char netdev[] = "user,restrict=off", guest_mac[] = "52:54:00:00:00:01";
 static char ip_arg[] = "ip=10.0.2.15::10.0.2.2:255.255.255.0:web:eth0:off";
-static char boot_words[] = "debug x=\"1, 2\"";
+static char boot_words[] = "debug x=\"1, 2\"", user[] = "me:1";
 
 static void set_up(void)
 {
@@ -98,6 +98,27 @@ static void test_no_network(void)
 	CHECK(!value_of(&plan, "-netdev", 0));
 	CHECK_CONTAINS(value_of(&plan, "-append", 0), " ip=::::web::off ");
 	CHECK(str_ends_with(value_of(&plan, "-append", 0), " debug x=\"1, 2\""));
+}
+
+static void test_command(void)
+{
+	auto_launch_plan LaunchPlan plan = { 0 }, quiet = { 0 };
+	auto_error err = NULL;
+	const char *append;
+
+	set_up();
+	vm.user = user;
+	strv_push(&vm.run_env, "A=1 \"x\"\t100%");
+	strv_push(&vm.run_env, "B=\u00e9/_.:=,@+-");
+	CHECK_OK(qemu_hypervisor.plan(&request, &quiet, &err), err);
+	CHECK(!strstr(value_of(&quiet, "-append", 0), "ember.run"));
+	CHECK(!strstr(value_of(&quiet, "-append", 0), "ember.env"));
+	vm.run_cmd = true;
+	CHECK_OK(qemu_hypervisor.plan(&request, &plan, &err), err);
+	append = value_of(&plan, "-append", 0);
+	CHECK_CONTAINS(append, " ember.run=1 ember.user=me:1 ");
+	CHECK_CONTAINS(append, " ember.env=A=1%20%22x%22%09100%25 ember.env=B=%c3%a9/_.:=,@+-");
+	strv_release(&vm.run_env);
 }
 
 static void test_bounds(void)
@@ -200,6 +221,7 @@ int main(void)
 	static const Test tests[] = {
 		{ "the line", test_line },
 		{ "no network, own boot arguments", test_no_network },
+		{ "the image's own command", test_command },
 		{ "bounds", test_bounds },
 		{ "QEMU is missing", test_missing },
 		{ "probe", test_probe },
