@@ -81,6 +81,13 @@ static bool on_program_line(void *arg, const char *text)
 	return output_program_line(arg, text);
 }
 
+static void on_retitle(void *arg, const char *text)
+{
+	Output *out = arg;
+
+	progress_retitle(out->progress, text);
+}
+
 static int missing_command(App *app, const Invocation *invocation, Error **err)
 {
 	auto_free char *path = cmd_path_text(invocation);
@@ -110,7 +117,8 @@ static int dispatch(App *app, const Invocation *invocation, Error **err)
 		return -1;
 	app->ctx.reporter = (Reporter){ &app->out,  output_is_watched(&app->out),
 					on_step,    on_bytes,
-					on_warning, on_program_line };
+					on_warning, on_program_line,
+					on_retitle };
 	if ((cmd->flags & CMD_STATE) &&
 	    context_init(&app->ctx, invocation->globals.state_dir, err) < 0)
 		return -1;

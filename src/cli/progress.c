@@ -214,6 +214,16 @@ void progress_step(Progress *progress, const char *text)
 	pthread_mutex_unlock(&progress->lock);
 }
 
+void progress_retitle(Progress *progress, const char *text)
+{
+	if (!progress)
+		return;
+	pthread_mutex_lock(&progress->lock);
+	if (progress->step)
+		str_assign(&progress->step, text);
+	pthread_mutex_unlock(&progress->lock);
+}
+
 void progress_bytes(Progress *progress, uint64_t done, uint64_t total)
 {
 	if (!progress)

@@ -20,6 +20,8 @@ typedef struct Progress Progress;
 Progress *progress_new(int fd, bool is_terminal, bool is_verbose) MUST_USE;
 /* Every function accepts NULL: no progress is wanted. */
 void progress_step(Progress *progress, const char *text); /* NULL: the last step is done */
+/* Other words for the step under way. */
+void progress_retitle(Progress *progress, const char *text);
 void progress_bytes(Progress *progress, uint64_t done, uint64_t total);
 /* The step under way failed: erase it. */
 void progress_abandon(Progress *progress);

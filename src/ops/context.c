@@ -89,7 +89,8 @@ void context_close_storage(Context *ctx)
 	ctx->pool = NULL;
 }
 
-int context_helper(const char *program, char **out_path, Error **err)
+/* In EMBER_LIBEXEC_DIR, or else beside the executable or where `make install` puts it. 1 found, 0 not. */
+static int find_part(const char *name, const char *installed_dir, char **out_path, Error **err)
 {
 	auto_free char *own_dir = NULL;
 	auto_free char *installed = NULL;
@@ -101,19 +102,38 @@ int context_helper(const char *program, char **out_path, Error **err)
 		if (os_executable_dir(&own_dir) < 0)
 			return error_set(err, ERR_FAILED,
 					 "find the directory of the ember program");
-		installed = path_join(own_dir, "../libexec/ember");
+		installed = path_join(own_dir, installed_dir);
 		places[0] = own_dir;
 		places[count++] = installed;
 	}
 	for (size_t i = 0; i < count; i++) {
-		auto_free char *path = path_join(places[i], program);
+		auto_free char *path = path_join(places[i], name);
 
 		if (access(path, R_OK) == 0) {
 			*out_path = steal(&path);
-			return 0;
+			return 1;
 		}
 	}
+	return 0;
+}
+
+int context_helper(const char *program, char **out_path, Error **err)
+{
+	int found = find_part(program, "../libexec/ember", out_path, err);
+
+	if (found)
+		return found > 0 ? 0 : -1;
 	error_set(err, ERR_MISSING_TOOL, "ember's helper program '%s' is not installed", program);
+	return error_hint(err, "install ember whole: make install");
+}
+
+int context_data(const char *file, char **out_path, Error **err)
+{
+	int found = find_part(file, "../share/ember", out_path, err);
+
+	if (found)
+		return found > 0 ? 0 : -1;
+	error_set(err, ERR_MISSING_TOOL, "ember's file '%s' is not installed", file);
 	return error_hint(err, "install ember whole: make install");
 }
 
@@ -134,6 +154,19 @@ void report_bytes(const Context *ctx, uint64_t done, uint64_t total)
 {
 	if (ctx->reporter.bytes)
 		ctx->reporter.bytes(ctx->reporter.arg, done, total);
+}
+
+void report_retitle(const Context *ctx, const char *fmt, ...)
+{
+	auto_free char *text = NULL;
+	va_list args;
+
+	if (!ctx->reporter.retitle)
+		return;
+	va_start(args, fmt);
+	text = xvasprintf(fmt, args);
+	va_end(args);
+	ctx->reporter.retitle(ctx->reporter.arg, text);
 }
 
 void report_done(const Context *ctx)

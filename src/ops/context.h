@@ -28,6 +28,8 @@ typedef struct Reporter {
 	void (*warning)(void *arg, const char *text);
 	/* A line that a program under way says, raw. False: the user does not see it. */
 	bool (*line)(void *arg, const char *text);
+	/* Say the step under way anew ("compile (12 files)"); it goes on. */
+	void (*retitle)(void *arg, const char *text);
 } Reporter;
 
 typedef struct Context {
@@ -64,8 +66,12 @@ void context_close_storage(Context *ctx); /* not open is fine */
  * executable or in ../libexec/ember. ERR_MISSING_TOOL when the installation is incomplete. */
 int context_helper(const char *program, char **out_path, Error **err);
 
+/* The same of a file that is data ("ember.fragment"); it is installed in ../share/ember. */
+int context_data(const char *file, char **out_path, Error **err);
+
 void report_step(const Context *ctx, const char *fmt, ...) PRINTF(2, 3);
 void report_bytes(const Context *ctx, uint64_t done, uint64_t total);
+void report_retitle(const Context *ctx, const char *fmt, ...) PRINTF(2, 3);
 void report_done(const Context *ctx);
 void report_warning(const Context *ctx, const char *fmt, ...) PRINTF(2, 3);
 /* False: nobody saw it. */

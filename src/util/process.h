@@ -75,6 +75,8 @@ void command_release(Command *cmd);
 
 /* Is the program on PATH (or at the path)? The full path, owned, or NULL. */
 char *program_find(const char *name);
+/* The Debian package that has it, NULL: not one that we know of. */
+const char *program_package(const char *name);
 /* "apt-get install qemu-system-x86": a hint for a missing program; a general one for programs we do
  * not know. */
 char *program_install_hint(const char *name);

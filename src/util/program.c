@@ -27,6 +27,15 @@ static const struct {
 	{ "zstd", "zstd" },
 	{ "xz", "xz-utils" },
 	{ "bzip2", "bzip2" },
+	{ "make", "make" },
+	{ "gcc", "gcc" },
+	{ "ld", "binutils" },
+	{ "strip", "binutils" },
+	{ "flex", "flex" },
+	{ "bison", "bison" },
+	{ "bc", "bc" },
+	{ "perl", "perl" },
+	{ "tar", "tar" },
 };
 
 char *program_find(const char *name)
@@ -48,10 +57,19 @@ char *program_find(const char *name)
 	return NULL;
 }
 
-char *program_install_hint(const char *name)
+const char *program_package(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(packages); i++)
 		if (!strcmp(packages[i].program, name))
-			return xasprintf("install it: apt-get install %s", packages[i].package);
+			return packages[i].package;
+	return NULL;
+}
+
+char *program_install_hint(const char *name)
+{
+	const char *package = program_package(name);
+
+	if (package)
+		return xasprintf("install it: apt-get install %s", package);
 	return xasprintf("install the package that has '%s', or put it on PATH", name);
 }
