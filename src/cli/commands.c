@@ -34,7 +34,7 @@ static const Option init_options[] = {
 	{ "size", 0, OPTION_BYTES, FIELD(InitArgs, size_bytes), .value = "SIZE",
 	  .help = "Size of a managed store's file (64G, sparse)" },
 	{ "kernel", 0, OPTION_TEXT, FIELD(InitArgs, kernel), .value = "KERNEL", .word = WORD_KERNEL,
-	  .help = "Default kernel: stock, or the path of one" },
+	  .help = "Default kernel: stock, a name, or the path of one" },
 	{ "hypervisor", 0, OPTION_TEXT, FIELD(InitArgs, hypervisor), .value = "NAME",
 	  .choices = "auto|qemu", .help = "auto or qemu" },
 	{ "network", 0, OPTION_TEXT, FIELD(InitArgs, network), .value = "NAME",
@@ -253,7 +253,8 @@ static const Cmd commands[] = {
 	  .examples = "ember cp app.conf web:/etc/app.conf\nember cp web:/var/log/syslog -" },
 	{ "image", .children = image_commands, .group = GROUP_PARTS,
 	  .help = "Build, pull, list and remove images" },
-	{ "kernel", .children = kernel_commands, .group = GROUP_PARTS, .help = "List kernels" },
+	{ "kernel", .children = kernel_commands, .group = GROUP_PARTS,
+	  .help = "Build, add, choose and remove kernels" },
 	{ "init", .max_args = 0, OPTIONS(init_options, InitArgs), .flags = CMD_STATE,
 	  .run = cmd_init, .group = GROUP_SYSTEM, .help = "Set up the state directory",
 	  .about =

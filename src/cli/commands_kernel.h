@@ -7,4 +7,24 @@
 
 extern const Cmd kernel_commands[];
 
+/* Zero or NULL means "not given". */
+
+typedef struct KernelBuildArgs {
+	int64_t jobs;
+	const char *config;
+	const char *source;
+	bool refresh;
+	bool make_default;
+	bool yes;
+} KernelBuildArgs;
+
+typedef struct KernelAddArgs {
+	const char *initrd;
+	bool make_default;
+} KernelAddArgs;
+
 int cmd_kernel_list(App *app, const Args *args, Error **err);
+int cmd_kernel_build(App *app, const Args *args, Error **err);
+int cmd_kernel_add(App *app, const Args *args, Error **err);
+int cmd_kernel_delete(App *app, const Args *args, Error **err);
+int cmd_kernel_default(App *app, const Args *args, Error **err);

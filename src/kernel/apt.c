@@ -6,8 +6,8 @@
 #include "util/mem.h"
 #include "util/process.h"
 
-#define APT_TIMEOUT_MS	  300000
-#define UNPACK_TIMEOUT_MS 60000
+#define APT_TIMEOUT_MS	  1800000
+#define UNPACK_TIMEOUT_MS 300000
 
 /* apt.conf(5). The sandbox user is for root's shared cache; here everything belongs to whoever runs ember. The host's
  * hooks are for the host's lists: they may not be run by other users, and what they report is not about ours. */
@@ -90,6 +90,24 @@ int apt_dependency(const char *work_dir, const char *package, const char *prefix
 	}
 	error_set(err, ERR_NOT_FOUND, "package '%s' names no kernel", package);
 	return error_hint(err, "name a kernel of your own: --kernel PATH");
+}
+
+int apt_candidate(const char *work_dir, const char *package, char **out_version, Error **err)
+{
+	static const char key[] = "  Candidate: ";
+	auto_command Command cmd = { 0 };
+	const char *at;
+
+	command_init(&cmd, "apt-cache", "policy", package, NULL);
+	cmd.capture = true;
+	if (run_apt(work_dir, &cmd, err) < 0)
+		return error_wrap(err, "look up package '%s'", package);
+	at = strstr(strbuf_str(&cmd.output), key);
+	if (!at)
+		return error_set(err, ERR_NOT_FOUND, "there is no package '%s'", package);
+	at += sizeof(key) - 1;
+	*out_version = xstrndup(at, strcspn(at, "\n"));
+	return 0;
 }
 
 /* apt-get download writes into its working directory, under a name that holds the version. */

@@ -15,6 +15,7 @@ typedef struct Kernel {
 	char *version; /* uname -r, NULL when unknown */
 	char *arch;    /* x86_64, aarch64 */
 	unsigned long long size_bytes;
+	unsigned long long build_files; /* how many its build compiled; 0: it was not built here */
 	bool is_default;
 } Kernel;
 

@@ -137,6 +137,64 @@ no_image() {
 	with_faults have_dirty_disk lose_layout export_layout
 }
 
+no_kernel_made() {
+	ember kernel default stock >/dev/null 2>&1 || true
+	ember kernel delete made >/dev/null 2>&1 || true
+}
+
+# A tarball, so that it is unpacked too; what is compiled is a source of three files.
+make_kernel_source() {
+	SOURCE=$BATS_TEST_TMPDIR/linux.tar.gz
+	tar -czf "$SOURCE" -C "$CLI_DIR/../fake" kernel
+}
+
+@test "kernel build" {
+	make_kernel_source
+	with_faults nothing no_kernel_made ember kernel build made --source "$SOURCE" --default
+}
+
+@test "kernel build of another configuration: at any time there is a kernel of that name" {
+	make_kernel_source
+	echo CONFIG_MORE=y >"$BATS_TEST_TMPDIR/fragment"
+	have_former_kernel() {
+		ember kernel build made --source "$SOURCE" >/dev/null
+	}
+	lose_kernel() {
+		[ -s "$EMBER_STATE_DIR/kernels/made/vmlinux" ] || complain "there is no kernel"
+		no_kernel_made
+	}
+	with_faults have_former_kernel lose_kernel \
+		ember kernel build made --source "$SOURCE" --config "$BATS_TEST_TMPDIR/fragment"
+}
+
+@test "kernel build from the archive" {
+	local bin=$BATS_TEST_TMPDIR/archive
+
+	mkdir -p "$bin" "$BATS_TEST_TMPDIR/package/DEBIAN" "$BATS_TEST_TMPDIR/package/usr/src"
+	tar -cJf "$BATS_TEST_TMPDIR/package/usr/src/linux-source-9.9.tar.xz" -C "$CLI_DIR/../fake" kernel
+	printf 'Package: linux-source-9.9\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n' \
+		>"$BATS_TEST_TMPDIR/package/DEBIAN/control"
+	dpkg-deb -Znone -b "$BATS_TEST_TMPDIR/package" "$BATS_TEST_TMPDIR/linux-source-9.9_1_all.deb" >/dev/null
+	printf '#!/bin/sh\n[ "$1" != download ] || cp %s/*.deb .\n' "$BATS_TEST_TMPDIR" >"$bin/apt-get"
+	printf '#!/bin/sh\necho "  Depends: linux-source-9.9"\necho "  Candidate: 1"\n' >"$bin/apt-cache"
+	chmod +x "$bin"/apt-*
+	PATH=$bin:$PATH
+	ONLY='fetch' with_faults nothing no_kernel_made ember kernel build made --refresh
+}
+
+@test "kernel add" {
+	with_faults nothing no_kernel_made ember kernel add made "$EMBER_STATE_DIR/kernels/stock/vmlinux" \
+		--initrd "$EMBER_STATE_DIR/kernels/stock/initrd" --default
+}
+
+@test "kernel delete" {
+	have_kernel() {
+		ember kernel add made "$EMBER_STATE_DIR/kernels/stock/vmlinux" >/dev/null 2>&1 || true
+	}
+	with_faults have_kernel no_kernel_made ember kernel delete made
+
+}
+
 @test "every step of images and kernels was reached" {
 	local unreached
 
