@@ -105,6 +105,65 @@ no_image() {
 	with_faults nothing no_image ember image build made
 }
 
+# make_context DIR [INSTRUCTION...]: what the engine has to do is next to nothing.
+make_context() {
+	local dir=$1
+
+	shift
+	mkdir -p "$dir"
+	echo content >"$dir/file"
+	printf '%s\n' 'FROM scratch' 'COPY file /file' "$@" >"$dir/Containerfile"
+}
+
+@test "image build from a Containerfile, and instead of a former image" {
+	local context=$BATS_TEST_TMPDIR/context
+
+	engine_store
+	make_context "$context"
+	lose_image() {
+		assert_no_containers 2>/dev/null || complain "a working container is left"
+		no_image
+	}
+	with_faults nothing lose_image ember image build made "$context"
+	have_former() {
+		ember image inspect made >/dev/null 2>&1 || ember image build made "$context" >/dev/null 2>&1
+	}
+	ONLY='exchange' with_faults have_former lose_image ember image build made "$context" --replace
+	rm -rf "$ENGINE_STORE"
+}
+
+@test "image build from a Containerfile by docker" {
+	local context=$BATS_TEST_TMPDIR/context bin=$BATS_TEST_TMPDIR/docker
+	local -x FAKE_DOCKER_CALLS=$BATS_TEST_TMPDIR/calls
+
+	make_context "$context"
+	mkdir -p "$bin"
+	ln -s "$CLI_DIR/../fake/docker" "$bin/docker"
+	PATH=$bin:$PATH
+	ONLY='^image\.build' with_faults nothing no_image ember image build made "$context" --engine docker
+}
+
+# What is taken back when the engine fails is taken back by reconcile when ember dies over it.
+@test "the sweep after a build that failed" {
+	local context=$BATS_TEST_TMPDIR/context mode
+
+	engine_store
+	make_context "$context" 'RUN ["/nothing"]'
+	RESOURCES=$(resources)
+	export RESOURCES TOLD_COMMAND="image build" TOLD_STEP=image.build.sweep TOLD_MODE
+	: >"$BATS_TEST_TMPDIR/complaints"
+	for mode in FAIL KILL; do
+		TOLD_MODE=$mode
+		EMBER_STEPS_TO=$REACHED env "EMBER_${mode}_AT=image.build.sweep" \
+			timeout 60 "$EMBER" image build made "$context" >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- || true
+		[ "$mode" = KILL ] || contains "$(cat "$BATS_TEST_TMPDIR/out")" "warning: remove what" "buildah could not build"
+		check_world
+	done
+	equal "$(cat "$BATS_TEST_TMPDIR/complaints")" ""
+	assert_no_containers
+	rm -rf "$ENGINE_STORE"
+}
+
 @test "image delete" {
 	have_image() {
 		ember image pull "oci:$OCI/busybox:latest" --name made >/dev/null

@@ -16,30 +16,7 @@ teardown_file() {
 
 teardown() {
 	assert_no_leftovers
-	no_containers
-}
-
-# vfs mounts nothing that could be forgotten.
-engine_store() {
-	export ENGINE_STORE=$TMPDIR-engines
-	export CONTAINERS_STORAGE_CONF=$ENGINE_STORE/storage.conf
-
-	mkdir -p "$ENGINE_STORE"
-	cat >"$CONTAINERS_STORAGE_CONF" <<-CONF
-		[storage]
-		driver = "vfs"
-		runroot = "$ENGINE_STORE/run"
-		graphroot = "$ENGINE_STORE/root"
-	CONF
-}
-
-buildah() {
-	command buildah "$@" 3>&-
-}
-
-# Working containers: what an engine leaves when it is ended at the wrong moment.
-no_containers() {
-	equal "$(buildah containers --quiet)" ""
+	assert_no_containers
 }
 
 # Two stages, an argument, a file that .dockerignore keeps out, and a step that takes long on demand.
@@ -231,7 +208,7 @@ ended() { ! sleeping && ! pgrep -f "file $PROJECT/waits" >/dev/null; }
 		equal "$status" 130
 		until_true 2 ended
 		assert_no_leftovers
-		no_containers
+		assert_no_containers
 	done
 }
 
@@ -266,7 +243,7 @@ ended() { ! sleeping && ! pgrep -f "file $PROJECT/waits" >/dev/null; }
 	# It may have been through with it; the file says that it has not.
 	expect 0 ember reconcile
 	contains "$output" "killed"
-	no_containers
+	assert_no_containers
 	expect 0 ember reconcile --dry-run --format json
 	json '(.actions // .) == []'
 }

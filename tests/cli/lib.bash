@@ -173,6 +173,29 @@ assert_no_leftovers() {
 	fi
 }
 
+# Engines that build from a Containerfile get a store of this file's own; vfs mounts nothing that could be forgotten.
+engine_store() {
+	export ENGINE_STORE=$TMPDIR-engines
+	export CONTAINERS_STORAGE_CONF=$ENGINE_STORE/storage.conf
+
+	mkdir -p "$ENGINE_STORE"
+	cat >"$CONTAINERS_STORAGE_CONF" <<-CONF
+		[storage]
+		driver = "vfs"
+		runroot = "$ENGINE_STORE/run"
+		graphroot = "$ENGINE_STORE/root"
+	CONF
+}
+
+buildah() {
+	command buildah "$@" 3>&-
+}
+
+# Working containers are what an engine leaves when it is ended at the wrong moment.
+assert_no_containers() {
+	equal "$(buildah containers --quiet)" ""
+}
+
 # move_layout DIR: from now on its tag names another image, of the same content.
 move_layout() {
 	local dir=$1 blobs=$1/blobs/sha256 manifest digest
