@@ -15,6 +15,9 @@
 #include "ops/context.h"
 #include "util/error.h"
 
+/* What an option in seconds may be at most: a year. */
+#define SECONDS_MAX (366LL * 24 * 60 * 60)
+
 /* What a command runs in. */
 typedef struct App {
 	Output out;

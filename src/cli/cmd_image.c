@@ -1,6 +1,7 @@
 /*
  * Commands about images.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands_image.h"
@@ -45,20 +46,103 @@ int cmd_image_build(App *app, const Args *args, Error **err)
 	return 0;
 }
 
+/* On a command line everybody can read it; in the environment only its owner. */
+static const char *login(const char *option)
+{
+	const char *env = getenv("EMBER_CREDS");
+
+	return option || str_is_empty(env) ? option : env;
+}
+
+static int pull_one(App *app, const char *reference, const void *arg, json_t **out_doc, Error **err)
+{
+	const PullOptions *options = arg;
+	auto_image Image image = { 0 };
+	bool existed = false;
+
+	if (ops_image_pull(&app->ctx, reference, options, &image, &existed, err) < 0)
+		return -1;
+	if (app->out.is_json)
+		*out_doc = image_to_json(&image);
+	else if (existed && options->refresh)
+		output_message(&app->out, "Image '%s' is up to date.", image.name);
+	else if (existed)
+		output_message(&app->out, "Image '%s' already exists.", image.name);
+	else
+		output_message(&app->out, "Image '%s' pulled successfully.", image.name);
+	return 0;
+}
+
 int cmd_image_pull(App *app, const Args *args, Error **err)
 {
 	const PullArgs *opt = args->options;
 	PullOptions options = { .name = opt->name,
 				.platform = opt->platform,
-				.creds = opt->creds,
+				.creds = login(opt->creds),
 				.plain_http = opt->tls_verify && !strcmp(opt->tls_verify, "false"),
-				.refresh = opt->refresh };
-	auto_image Image image = { 0 };
-	bool existed = false;
+				.refresh = opt->refresh,
+				.timeout_s = (uint64_t)opt->timeout_s };
 
-	if (ops_image_pull(&app->ctx, args->words[0], &options, &image, &existed, err) < 0)
+	if (opt->name && args->count > 1) {
+		error_set(err, ERR_USAGE, "--name is for one image, but %zu were given",
+			  args->count);
+		return error_hint(err, "pull them one by one, or leave out --name");
+	}
+	return each_name(app, args->words, args->count, false, pull_one, &options, err);
+}
+
+int cmd_image_rename(App *app, const Args *args, Error **err)
+{
+	auto_image Image image = { 0 };
+
+	if (ops_image_rename(&app->ctx, args->words[0], args->words[1], &image, err) < 0)
 		return -1;
-	answer(app, &image, existed, "pulled successfully");
+	if (app->out.is_json)
+		output_json_take(&app->out, image_to_json(&image));
+	else
+		output_message(&app->out, "Image '%s' renamed to '%s'.", args->words[0],
+			       image.name);
+	return 0;
+}
+
+static void print_pruned(App *app, const PruneReport *report, bool dry_run)
+{
+	auto_free char *images = size_text(report->image_bytes);
+	auto_free char *blobs = size_text(report->blob_bytes);
+	auto_free char *names = strv_join(&report->images, ", ");
+	const char *verb = dry_run ? "Would remove" : "Removed";
+
+	if (report->images.count)
+		output_message(&app->out, "%s %zu image%s (%s): %s.", verb, report->images.count,
+			       report->images.count == 1 ? "" : "s", images, names);
+	if (report->blobs)
+		output_message(&app->out, "%s %llu blob%s (%s).", verb,
+			       (unsigned long long)report->blobs, report->blobs == 1 ? "" : "s",
+			       blobs);
+	if (!report->images.count && !report->blobs)
+		output_message(&app->out, "Nothing to remove.");
+}
+
+int cmd_image_prune(App *app, const Args *args, Error **err)
+{
+	const PruneArgs *opt = args->options;
+	auto_prune_report PruneReport report = { 0 };
+	json_t *doc;
+
+	if (ops_image_prune(&app->ctx, opt->blobs, opt->dry_run, &report, err) < 0)
+		return -1;
+	if (!app->out.is_json) {
+		print_pruned(app, &report, opt->dry_run);
+		return 0;
+	}
+	doc = json_object();
+	json_put_strv(doc, "images", &report.images);
+	json_put_u64(doc, "image_bytes", report.image_bytes);
+	json_put_u64(doc, "blobs", report.blobs);
+	json_put_u64(doc, "blob_bytes", report.blob_bytes);
+	json_put_u64(doc, "freed_bytes", opt->dry_run ? 0 : report.image_bytes + report.blob_bytes);
+	json_put_bool(doc, "dry_run", opt->dry_run);
+	output_json_take(&app->out, doc);
 	return 0;
 }
 

@@ -6,8 +6,7 @@
 #include "cli/commands_kernel.h"
 
 /* Only to keep it in range; what a VM can have is for the operation to say. */
-#define CPUS_MAX    INT32_MAX
-#define SECONDS_MAX (366LL * 24 * 60 * 60)
+#define CPUS_MAX INT32_MAX
 
 const Option global_options[] = {
 	{ "state-dir", 's', OPTION_TEXT, FIELD(Globals, state_dir), .value = "DIR",

@@ -42,6 +42,16 @@ static const Option pull_options[] = {
 	  .choices = "true|false", .help = "false: also plain HTTP and unknown certificates" },
 	{ "refresh", 0, OPTION_FLAG, FIELD(PullArgs, refresh),
 	  .help = "Fetch it again when the reference has moved" },
+	{ "timeout", 0, OPTION_NUMBER, FIELD(PullArgs, timeout_s), .value = "SECONDS", .min = 1,
+	  .max = SECONDS_MAX, .initial = 60, .help = "Give up when nothing moved for so long" },
+	{ 0 },
+};
+
+static const Option prune_options[] = {
+	{ "blobs", 0, OPTION_FLAG, FIELD(PruneArgs, blobs),
+	  .help = "Only the cache of blobs; all images stay" },
+	{ "dry-run", 0, OPTION_FLAG, FIELD(PruneArgs, dry_run),
+	  .help = "Say what would be removed, and remove nothing" },
 	{ 0 },
 };
 
@@ -57,13 +67,13 @@ const Cmd image_commands[] = {
 	  .examples = "ember image build debian\n"
 		      "ember image build dev --variant dev --package postgresql\n"
 		      "ember image build web ./web --build-arg VERSION=2" },
-	{ "pull", .args = "REFERENCE", .min_args = 1, .max_args = 1,
+	{ "pull", .args = "REFERENCE...", .min_args = 1, .max_args = ARGS_ANY,
 	  OPTIONS(pull_options, PullArgs), .flags = CMD_STATE, .run = cmd_image_pull,
 	  .help = "Make an image from a registry, a layout or an archive",
 	  .about =
 		  "REFERENCE is what docker takes (alpine:3.19, ghcr.io/owner/name@sha256:...), or\n"
 		  "oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE. An image that is here\n"
-		  "already is left alone.",
+		  "already is left alone. Layers that images share are fetched once.",
 	  .examples = "ember image pull alpine:3.19\n"
 		      "ember image pull oci:build/layout:latest --name mine" },
 	{ "list", .alias = "ls", .max_args = 0, .flags = CMD_STATE, .run = cmd_image_list,
@@ -71,6 +81,19 @@ const Cmd image_commands[] = {
 	{ "inspect", .args = "IMAGE", .min_args = 1, .max_args = 1, .words = { WORD_IMAGE },
 	  .flags = CMD_STATE, .run = cmd_image_inspect, .help = "Show all about one image",
 	  .examples = "ember image inspect debian" },
+	{ "rename", .args = "IMAGE NEW", .min_args = 2, .max_args = 2,
+	  .words = { WORD_IMAGE, WORD_NEW_IMAGE }, .flags = CMD_STATE, .run = cmd_image_rename,
+	  .help = "Give an image another name",
+	  .about = "VMs that were made from it go on as they are.",
+	  .examples = "ember image rename library-alpine-3.19 alpine" },
+	{ "prune", .max_args = 0, OPTIONS(prune_options, PruneArgs), .flags = CMD_STATE,
+	  .run = cmd_image_prune,
+	  .help = "Remove images that no VM was made from, and cached blobs",
+	  .about =
+		  "Blobs are the layers that pull fetched. Without them the next pull fetches all of\n"
+		  "its layers again; images and VMs do not need them.",
+	  .examples = "ember image prune --dry-run\n"
+		      "ember image prune --blobs" },
 	{ "delete", .alias = "rm", .args = "IMAGE...", .min_args = 1, .max_args = ARGS_ANY,
 	  .words = { WORD_IMAGE, WORD_IMAGE }, .flags = CMD_STATE, .run = cmd_image_delete,
 	  .help = "Remove images that no VM was made from",

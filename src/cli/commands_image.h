@@ -29,10 +29,18 @@ typedef struct PullArgs {
 	const char *creds;
 	const char *tls_verify;
 	bool refresh;
+	int64_t timeout_s;
 } PullArgs;
+
+typedef struct PruneArgs {
+	bool blobs;
+	bool dry_run;
+} PruneArgs;
 
 int cmd_image_build(App *app, const Args *args, Error **err);
 int cmd_image_pull(App *app, const Args *args, Error **err);
 int cmd_image_list(App *app, const Args *args, Error **err);
 int cmd_image_inspect(App *app, const Args *args, Error **err);
+int cmd_image_rename(App *app, const Args *args, Error **err);
+int cmd_image_prune(App *app, const Args *args, Error **err);
 int cmd_image_delete(App *app, const Args *args, Error **err);

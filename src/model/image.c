@@ -5,6 +5,7 @@
 void image_release(Image *image)
 {
 	free(image->name);
+	free(image->former_name);
 	free(image->id);
 	free(image->reference);
 	free(image->digest);

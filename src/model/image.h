@@ -11,6 +11,7 @@
 
 typedef struct Image {
 	char *name;	     /* local name */
+	char *former_name;   /* before its last rename; only a record has it, see rename_dir() */
 	char *id;	     /* UUID; also the name of its volume */
 	char *reference;     /* what it was made from: docker.io/library/debian:12, local:NAME */
 	char *digest;	     /* of the manifest, or NULL */

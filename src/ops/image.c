@@ -71,16 +71,12 @@ int ops_image_find(Context *ctx, const char *text, Image *out_image, Error **err
 /* VMs keep their own clone, but the image is what their record and their forks speak of. */
 static int refuse_used(Context *ctx, const Image *image, Error **err)
 {
-	auto_vm_list VmList vms = { 0 };
 	auto_strv Strv users = { 0 };
 	auto_free char *joined = NULL;
 	auto_free char *words = NULL;
 
-	if (records_list_vms(&ctx->store, &vms, err) < 0)
+	if (image_users(ctx, image, &users, err) < 0)
 		return -1;
-	for (size_t i = 0; i < vms.count; i++)
-		if (image->id && str_equal(vms.items[i].image_id, image->id))
-			strv_push(&users, vms.items[i].name);
 	if (!users.count)
 		return 0;
 	joined = strv_join(&users, ", ");
@@ -89,12 +85,37 @@ static int refuse_used(Context *ctx, const Image *image, Error **err)
 	return error_hint(err, "remove them first: ember vm delete %s", words);
 }
 
+int image_users(Context *ctx, const Image *image, Strv *out_users, Error **err)
+{
+	auto_vm_list VmList vms = { 0 };
+
+	if (!image->id)
+		return 0;
+	if (records_list_vms(&ctx->store, &vms, err) < 0)
+		return -1;
+	for (size_t i = 0; i < vms.count; i++)
+		if (str_equal(vms.items[i].image_id, image->id))
+			strv_push(out_users, vms.items[i].name);
+	return 0;
+}
+
+int image_delete_locked(Context *ctx, const char *name, const char *id, Error **err)
+{
+	auto_free char *dir = store_image_dir(&ctx->store, name);
+	auto_free char *images = store_path(&ctx->store, "images");
+	auto_free char *trash = store_trash_dir(&ctx->store, "image", name, id ? id : "broken00");
+
+	if (leftover_destroy(ctx, trash, err) < 0 || failpoint("image.delete.hide", err) < 0 ||
+	    fs_rename(dir, trash, err) < 0 || fs_sync_path(images, err) < 0 ||
+	    leftover_destroy(ctx, trash, err) < 0)
+		return error_wrap(err, "delete image '%s'", name);
+	return 0;
+}
+
 int ops_image_delete(Context *ctx, const char *name, Error **err)
 {
 	auto_image Image image = { 0 };
 	auto_free char *dir = NULL;
-	auto_free char *images = NULL;
-	auto_free char *trash = NULL;
 	auto_fd lock = -1;
 
 	if (change_begin(ctx, err) < 0 || name_check("image", name, err) < 0)
@@ -107,13 +128,63 @@ int ops_image_delete(Context *ctx, const char *name, Error **err)
 		return -1;
 	/* A broken record has no say in who uses it; deleting is the way to be rid of it. */
 	(void)records_read_image_at(dir, &image, NULL);
-	if (image.id && refuse_used(ctx, &image, err) < 0)
+	if (refuse_used(ctx, &image, err) < 0)
 		return -1;
-	images = store_path(&ctx->store, "images");
-	trash = store_trash_dir(&ctx->store, "image", name, image.id ? image.id : "broken00");
-	if (leftover_destroy(ctx, trash, err) < 0 || failpoint("image.delete.hide", err) < 0 ||
-	    fs_rename(dir, trash, err) < 0 || fs_sync_path(images, err) < 0 ||
-	    leftover_destroy(ctx, trash, err) < 0)
-		return error_wrap(err, "delete image '%s'", name);
+	return image_delete_locked(ctx, name, image.id, err);
+}
+
+/* Both names, always in the same order, so that two renames cannot wait for each other. */
+static int lock_both(Context *ctx, const char *one, const char *other, int *out_first,
+		     int *out_second, Error **err)
+{
+	bool in_order = strcmp(one, other) < 0;
+
+	if (store_lock_op(&ctx->store, "image", in_order ? one : other, out_first, err) < 0)
+		return -1;
+	if (str_equal(one, other))
+		return 0;
+	return store_lock_op(&ctx->store, "image", in_order ? other : one, out_second, err);
+}
+
+/* A record speaks only for the directory that it names. So it names both before the rename, which is the commit: whether
+ * that happens or not, it is right. */
+static int rename_dir(Context *ctx, Image *image, const char *to, const char *new_name, Error **err)
+{
+	auto_free char *from = store_image_dir(&ctx->store, image->name);
+	auto_free char *images = store_path(&ctx->store, "images");
+
+	image->former_name = image->name;
+	image->name = xstrdup(new_name);
+	if (failpoint("image.rename.record", err) < 0 ||
+	    records_write_image_at(from, image, true, err) < 0 ||
+	    failpoint("image.rename.commit", err) < 0 || fs_rename_new(from, to, err) < 0)
+		return -1;
+	str_assign(&image->former_name, NULL);
+	return fs_sync_path(images, err);
+}
+
+int ops_image_rename(Context *ctx, const char *name, const char *new_name, Image *out_image,
+		     Error **err)
+{
+	auto_free char *to = NULL;
+	auto_image Image image = { 0 };
+	auto_fd first_lock = -1;
+	auto_fd second_lock = -1;
+
+	if (name_check("image", name, err) < 0 || name_check("image", new_name, err) < 0 ||
+	    change_begin(ctx, err) < 0 ||
+	    lock_both(ctx, name, new_name, &first_lock, &second_lock, err) < 0 ||
+	    records_read_image(&ctx->store, name, &image, err) < 0)
+		return -1;
+	to = store_image_dir(&ctx->store, new_name);
+	if (fs_exists(to)) {
+		error_set(err, ERR_EXISTS, "image '%s' already exists", new_name);
+		return error_hint(err, "choose another name, or remove it: ember image delete %s",
+				  new_name);
+	}
+	if (rename_dir(ctx, &image, to, new_name, err) < 0)
+		return error_wrap(err, "rename image '%s'", name);
+	*out_image = image;
+	image = (Image){ 0 };
 	return 0;
 }

@@ -51,3 +51,27 @@ int ops_image_list(Context *ctx, ImageList *out_list, Error **err);
 int ops_image_find(Context *ctx, const char *text, Image *out_image, Error **err);
 /* Refused with ERR_BUSY while VMs were made from it, which it lists. */
 int ops_image_delete(Context *ctx, const char *name, Error **err);
+/* VMs go on referring to it, by its id. ERR_EXISTS when `new_name` is taken. */
+int ops_image_rename(Context *ctx, const char *name, const char *new_name, Image *out_image,
+		     Error **err);
+
+/* The VMs and forks that were made from it, by name. */
+int image_users(Context *ctx, const Image *image, Strv *out_users, Error **err);
+/* Remove it, whoever uses it; the caller holds its operation lock. `id`: NULL when the record cannot be read. */
+int image_delete_locked(Context *ctx, const char *name, const char *id, Error **err);
+
+/* What a prune removed, or would remove. */
+typedef struct PruneReport {
+	Strv images;
+	uint64_t image_bytes; /* on the disk */
+	uint64_t blobs;
+	uint64_t blob_bytes;
+} PruneReport;
+
+void prune_report_release(PruneReport *report);
+#define auto_prune_report CLEANUP(prune_report_release)
+
+/* Remove the blob cache, and unless `only_blobs` the images that no VM was made from. ERR_BUSY while a pull or push uses the
+ * cache; an image that somebody is just using is kept. */
+int ops_image_prune(Context *ctx, bool only_blobs, bool dry_run, PruneReport *out_report,
+		    Error **err);

@@ -106,17 +106,18 @@ int image_blobs_discard(const Context *ctx, const char *digest, Error **err)
 	return fs_remove(path, err);
 }
 
-bool image_blobs_discard_cut(const Context *ctx, const Manifest *manifest)
+int image_blobs_discard_cut(const Context *ctx, const Manifest *manifest, Error **err)
 {
-	bool found = false;
+	int found = 0;
 
 	for (size_t i = 0; i < manifest->count; i++) {
 		const ManifestBlob *blob = &manifest->blobs[i];
 
 		if (has_size(ctx, blob->digest, blob->size_bytes))
 			continue;
-		if (image_blobs_discard(ctx, blob->digest, NULL) == 0)
-			found = true;
+		if (image_blobs_discard(ctx, blob->digest, err) < 0)
+			return -1;
+		found = 1;
 	}
 	return found;
 }

@@ -26,8 +26,8 @@ int image_blobs_manifest(const Context *ctx, const char *digest, Manifest *out_m
 uint64_t image_blobs_missing(const Context *ctx, const Manifest *manifest);
 /* Remove one blob; missing is success. */
 int image_blobs_discard(const Context *ctx, const char *digest, Error **err);
-/* Remove those of the manifest that have another size than it says, as after a power cut; true: there were some. */
-bool image_blobs_discard_cut(const Context *ctx, const Manifest *manifest);
+/* Remove those of the manifest that have another size than it says, as after a power cut. 1: there were some, 0, or -1. */
+int image_blobs_discard_cut(const Context *ctx, const Manifest *manifest, Error **err);
 
 /* How much there is. */
 int image_blobs_usage(const Context *ctx, uint64_t *out_count, uint64_t *out_bytes, Error **err);

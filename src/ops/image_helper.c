@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -17,12 +18,14 @@ typedef struct Lines {
 	bool is_beside; /* another one's progress is shown */
 	json_t *result;
 	Error *failure;
+	char *bad_blob; /* whose fault it is; NULL: no blob's */
 } Lines;
 
 static void lines_release(Lines *lines)
 {
 	json_decref(lines->result);
 	error_free(lines->failure);
+	free(lines->bad_blob);
 }
 
 static void take_error(Lines *lines, const json_t *event)
@@ -40,6 +43,7 @@ static void take_error(Lines *lines, const json_t *event)
 		  message ? str_make_printable(message) : "ember-image failed without a word");
 	if (hint)
 		error_hint(&lines->failure, "%s", str_make_printable(hint));
+	(void)json_get_string_opt(event, "blob", &lines->bad_blob, NULL);
 }
 
 static void take_progress(const Lines *lines, const json_t *event)
@@ -88,7 +92,7 @@ int image_helper_init(Command *cmd, Error **err)
 }
 
 int image_helper_run(Context *ctx, Command *cmd, uint64_t total_bytes, json_t **out_result,
-		     Error **err)
+		     char **out_bad_blob, Error **err)
 {
 	CLEANUP(lines_release) Lines lines = { .ctx = ctx, .total_bytes = total_bytes };
 	int result;
@@ -101,6 +105,8 @@ int image_helper_run(Context *ctx, Command *cmd, uint64_t total_bytes, json_t **
 		if (err)
 			error_clear(err);
 		error_move(err, &lines.failure);
+		if (out_bad_blob)
+			*out_bad_blob = steal(&lines.bad_blob);
 		return -1;
 	}
 	if (result < 0)

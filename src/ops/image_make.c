@@ -64,7 +64,8 @@ static int run_writer(Context *ctx, Image *image, const ImageSource *source, con
 	command_add(&cmd, source->layout ? source->layout : "-");
 	if (!source->layout)
 		cmd.stdin_fd = source->tar_fd;
-	if (image_helper_run(ctx, &cmd, source->total_bytes, &result, err) < 0)
+	if (image_helper_run(ctx, &cmd, source->total_bytes, &result, source->out_bad_blob, err) <
+	    0)
 		return -1;
 	return take_result(result, image, err);
 }

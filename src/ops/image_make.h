@@ -16,6 +16,7 @@ typedef struct ImageSource {
 	const char *platform; /* os/arch; NULL: this host's */
 	int tar_fd;	      /* a root filesystem as a tar stream when there is no layout */
 	const char *config;   /* a file with the OCI config that goes with the tar; NULL: none */
+	char **out_bad_blob; /* may be NULL; gets the digest of a blob that is damaged, owned by the caller */
 	uint64_t total_bytes; /* how much is about to come through a pipe; 0: unknown */
 } ImageSource;
 

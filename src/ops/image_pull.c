@@ -19,6 +19,9 @@
 #include "util/json.h"
 #include "util/mem.h"
 
+/* In the working directory: what the registry said last. */
+#define MANIFEST_FILE "manifest.json"
+
 /* One pull under way. */
 typedef struct Pull {
 	Context *ctx;
@@ -50,50 +53,50 @@ static const char *arch_word(const Pull *pull)
 	return pull->platform + strlen("linux/");
 }
 
-/* What the registry says of a transport's name, without fetching any layer: a manifest or an index, or with `format` a
- * word. */
-static int inspect(Pull *pull, const char *transport, const char *option, char **out_text,
-		   Error **err)
+/* What the registry says of a transport's name, a manifest or an index, without fetching any blob. It also lies in a file. */
+static int inspect(Pull *pull, const char *transport, json_t **out_doc, Error **err)
 {
 	auto_skopeo Skopeo skopeo = { .auth_fd = -1 };
+	auto_free char *path = path_join(pull->work, MANIFEST_FILE);
+	const Strbuf *text = &skopeo.cmd.output;
 
 	if (skopeo_init(&skopeo, pull->ctx, SKOPEO_INSPECT, arch_word(pull), pull->work,
 			&pull->access, err) < 0)
 		return -1;
-	command_add(&skopeo.cmd, "--no-tags");
-	command_add(&skopeo.cmd, option);
+	command_add(&skopeo.cmd, "--raw");
 	command_add(&skopeo.cmd, transport);
 	skopeo.cmd.capture = true;
-	if (skopeo_run(&skopeo, pull->source.reference, err) < 0)
+	if (skopeo_run(&skopeo, pull->source.reference, err) < 0 ||
+	    fs_write_atomic(path, strbuf_str(text), text->len, 0600, false, err) < 0)
 		return -1;
-	*out_text = strbuf_take(&skopeo.cmd.output);
-	return 0;
-}
-
-static int inspect_document(Pull *pull, const char *transport, json_t **out_doc, Error **err)
-{
-	auto_free char *text = NULL;
-
-	if (inspect(pull, transport, "--raw", &text, err) < 0)
-		return -1;
-	if (json_parse_text(text, strlen(text), out_doc, err) < 0)
+	if (json_parse_text(strbuf_str(text), text->len, out_doc, err) < 0)
 		return error_wrap(err, "read the manifest of '%s'", pull->source.reference);
 	return 0;
 }
 
-/* The digest of our platform's manifest as the registry has it now; NULL when it cannot be told from what it says. */
+/* The digest of our platform's manifest as the registry has it now: `doc` is what inspect() got. NULL when it does not
+ * say. */
 static int remote_digest(Pull *pull, const json_t *doc, char **out_digest, Error **err)
 {
-	auto_free char *text = NULL;
+	auto_command Command cmd = { 0 };
+	char *text;
 
 	if (manifest_is_index(doc)) {
 		*out_digest = manifest_pick(doc, pull->platform, NULL);
 		return 0;
 	}
-	if (inspect(pull, pull->source.transport, "--format={{.Digest}}", &text, err) < 0)
+	if (image_tool_init(&cmd, "skopeo", err) < 0)
 		return -1;
+	command_add(&cmd, "skopeo");
+	command_add(&cmd, "manifest-digest");
+	command_add(&cmd, MANIFEST_FILE);
+	cmd.dir = pull->work;
+	cmd.capture = true;
+	if (command_run(&cmd, DEADLINE_NEVER, err) < 0)
+		return -1;
+	text = strbuf_take(&cmd.output);
 	text[strcspn(text, "\n")] = '\0';
-	*out_digest = steal(&text);
+	*out_digest = text;
 	return 0;
 }
 
@@ -110,7 +113,7 @@ static int bytes_to_come(Pull *pull, json_t *doc, uint64_t *out_bytes, Error **e
 		if (!digest)
 			return 0;
 		transport = xasprintf("docker://%s@%s", pull->source.repository, digest);
-		if (inspect_document(pull, transport, &inner, err) < 0)
+		if (inspect(pull, transport, &inner, err) < 0)
 			return -1;
 	}
 	if (manifest_from_json(inner ? inner : doc, &manifest, NULL) == 0)
@@ -138,7 +141,7 @@ static int ask_registry(Pull *pull, uint64_t *out_bytes, bool *out_unmoved, Erro
 
 	if (!pull->source.host || (!pull->options->refresh && !pull->ctx->reporter.is_watched))
 		return 0;
-	if (inspect_document(pull, pull->source.transport, &doc, err) < 0)
+	if (inspect(pull, pull->source.transport, &doc, err) < 0)
 		return -1;
 	if (pull->options->refresh) {
 		if (remote_digest(pull, doc, &digest, err) < 0)
@@ -197,58 +200,53 @@ static char *layout_digest(const Pull *pull, const char *dir, const char *tag)
 	return manifest_pick(index, pull->platform, tag);
 }
 
-static int write_image(Pull *pull, const char *layout, Error **err)
+static int write_image(Pull *pull, const char *layout, char **out_bad_blob, Error **err)
 {
 	auto_free char *blobs = image_blobs_dir(pull->ctx);
 	ImageSource source = { .layout = layout,
 			       .platform = pull->options->platform,
 			       .blobs = pull->source.layout ? NULL : blobs,
+			       .out_bad_blob = out_bad_blob,
 			       .tar_fd = -1 };
 
 	report_step(pull->ctx, "write image '%s'", pull->image.name);
 	return image_write(pull->ctx, &pull->image, &source, err);
 }
 
-/* The digest that an error of ember-image is about: "... blob 'sha256:HEX' ..."; owned, or NULL. */
-static char *blamed_blob(const Error *cause)
-{
-	static const char words[] = "blob '";
-	const char *at = cause ? strstr(error_text(cause), words) : NULL;
-	auto_free char *digest = at ? xstrndup(at + strlen(words), strlen("sha256:") + 64) : NULL;
-
-	return manifest_digest_hex(digest) ? steal(&digest) : NULL;
-}
-
-/* A cache may be damaged (a power cut, a bad disk). Throw out what is; false: it is not the cache's fault. */
-static bool discard_damaged(Pull *pull, const char *digest, const Error *cause)
+/* A cache may be damaged (a power cut, a bad disk). Throw out what is: 1, 0 when it is not the cache's fault, -1. */
+static int discard_damaged(Pull *pull, const char *digest, const char *bad_blob, Error **err)
 {
 	auto_manifest Manifest manifest = { 0 };
-	auto_free char *blamed = blamed_blob(cause);
-	bool found = blamed && image_blobs_discard(pull->ctx, blamed, NULL) == 0;
+	int cut = 0;
 
-	if (error_code(cause) == ERR_CANCELED)
-		return false;
-	if (image_blobs_manifest(pull->ctx, digest, &manifest) &&
-	    image_blobs_discard_cut(pull->ctx, &manifest))
-		found = true;
-	return found;
+	if (bad_blob && image_blobs_discard(pull->ctx, bad_blob, err) < 0)
+		return -1;
+	if (image_blobs_manifest(pull->ctx, digest, &manifest))
+		cut = image_blobs_discard_cut(pull->ctx, &manifest, err);
+	return cut ? cut : bad_blob != NULL;
 }
 
 /* From the cache, whose damage is mended once. */
 static int write_fetched(Pull *pull, const char *digest, Error **err)
 {
 	auto_free char *layout = xasprintf("%s/image:latest", pull->work);
+	auto_free char *bad_blob = NULL;
 	auto_error first = NULL;
+	int discarded = 0;
 
-	if (write_image(pull, layout, &first) == 0)
+	if (write_image(pull, layout, &bad_blob, &first) == 0)
 		return 0;
-	if (!discard_damaged(pull, digest, first)) {
+	if (error_code(first) != ERR_CANCELED)
+		discarded = discard_damaged(pull, digest, bad_blob, err);
+	if (discarded < 0)
+		return error_wrap(err, "mend the blob cache");
+	if (!discarded) {
 		error_move(err, &first);
 		return -1;
 	}
 	report_warning_error(pull->ctx, &first, "the blob cache is damaged; fetch once more");
 	report_step(pull->ctx, "fetch %s again", pull->source.reference);
-	return copy(pull, 0, err) < 0 ? -1 : write_image(pull, layout, err);
+	return copy(pull, 0, err) < 0 ? -1 : write_image(pull, layout, NULL, err);
 }
 
 /* *out_unmoved: what the reference means is what is here, so there is nothing to write. */
@@ -265,7 +263,7 @@ static int make(Pull *pull, bool *out_unmoved, Error **err)
 		*out_unmoved = is_here(pull, digest);
 		if (*out_unmoved)
 			return 0;
-		if (write_image(pull, pull->source.layout, err) < 0)
+		if (write_image(pull, pull->source.layout, NULL, err) < 0)
 			return -1;
 	} else {
 		if (fetch(pull, out_unmoved, err) < 0)

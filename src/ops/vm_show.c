@@ -19,11 +19,24 @@ void ops_vm_observe(Vm *vm)
 	}
 }
 
+/* A VM is made from an image by its id; what that is called now says more than what it was called then. An image that is
+ * gone leaves the old name. */
+static void name_image(const ImageList *images, Vm *vm)
+{
+	for (size_t i = 0; vm->image_id && i < images->count; i++)
+		if (str_equal(images->items[i].id, vm->image_id))
+			str_assign(&vm->image, images->items[i].name);
+}
+
 int ops_vm_inspect(Context *ctx, const char *name, Vm *out_vm, Error **err)
 {
+	auto_image_list ImageList images = { 0 };
+
 	if (records_read_vm(&ctx->store, name, out_vm, err) < 0)
 		return -1;
 	ops_vm_observe(out_vm);
+	if (records_list_images(&ctx->store, &images, NULL) == 0)
+		name_image(&images, out_vm);
 	return 0;
 }
 
@@ -42,10 +55,15 @@ int ops_vm_last_exit(Context *ctx, const char *name, ExitReport *out_report, Err
 
 int ops_vm_list(Context *ctx, VmList *out_list, Error **err)
 {
-	if (records_list_vms(&ctx->store, out_list, err) < 0)
+	auto_image_list ImageList images = { 0 };
+
+	if (records_list_vms(&ctx->store, out_list, err) < 0 ||
+	    records_list_images(&ctx->store, &images, err) < 0)
 		return -1;
-	for (size_t i = 0; i < out_list->count; i++)
+	for (size_t i = 0; i < out_list->count; i++) {
 		ops_vm_observe(&out_list->items[i]);
+		name_image(&images, &out_list->items[i]);
+	}
 	return 0;
 }
 

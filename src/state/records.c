@@ -254,6 +254,8 @@ json_t *image_to_json(const Image *image)
 
 	json_put_u64(doc, "schema", RECORD_SCHEMA);
 	json_put_string(doc, "local_name", image->name);
+	if (image->former_name)
+		json_put_string(doc, "former_name", image->former_name);
 	json_put_string(doc, "id", image->id);
 	json_put_string(doc, "reference", image->reference);
 	json_put_string(doc, "digest", image->digest);
@@ -274,6 +276,7 @@ int image_from_json(const json_t *doc, Image *out_image, Error **err)
 	if (check_schema(doc, err) < 0 ||
 	    json_get_string(doc, "local_name", &image.name, err) < 0 ||
 	    name_check("image", image.name, err) < 0 ||
+	    json_get_string_opt(doc, "former_name", &image.former_name, err) < 0 ||
 	    json_get_string(doc, "id", &image.id, err) < 0 ||
 	    json_get_string_opt(doc, "reference", &image.reference, err) < 0 ||
 	    json_get_string_opt(doc, "digest", &image.digest, err) < 0 ||

@@ -146,6 +146,14 @@ int records_list_vms(const Store *store, VmList *out_list, Error **err)
 	return 0;
 }
 
+/* The record of a renamed image has both names, and the directory tells which one holds. */
+static int settle_name(const char *dir, Image *image, Error **err)
+{
+	if (image->former_name && check_name(dir, image->former_name, NULL) == 0)
+		str_assign(&image->name, image->former_name);
+	return check_name(dir, image->name, err);
+}
+
 int records_read_image_at(const char *dir, Image *out_image, Error **err)
 {
 	auto_image Image image = { 0 };
@@ -153,8 +161,9 @@ int records_read_image_at(const char *dir, Image *out_image, Error **err)
 
 	if (read_document(dir, "image.json", &doc, err) < 0)
 		return -1;
-	if (image_from_json(doc, &image, err) < 0 || check_name(dir, image.name, err) < 0)
+	if (image_from_json(doc, &image, err) < 0 || settle_name(dir, &image, err) < 0)
 		return error_wrap(err, "read '%s/image.json'", dir);
+	str_assign(&image.former_name, NULL);
 	*out_image = image;
 	image = (Image){ 0 };
 	return 0;

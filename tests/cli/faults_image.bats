@@ -5,6 +5,8 @@ setup_file() {
 	setup_faults
 	make_fake_mmdebstrap
 	make_frugal_apt
+	export ARCHIVE=$BATS_FILE_TMPDIR/busybox.tar
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "oci-archive:$ARCHIVE" 3>&-
 }
 
 teardown_file() {
@@ -57,6 +59,10 @@ make_frugal_apt() {
 	done
 }
 
+have_image() {
+	ember image pull "oci:$OCI/busybox:latest" --name made >/dev/null
+}
+
 no_image() {
 	ember image delete made >/dev/null 2>&1 || true
 }
@@ -83,10 +89,42 @@ no_image() {
 }
 
 @test "image pull from an archive, by way of skopeo" {
-	local archive=$BATS_FILE_TMPDIR/busybox.tar
+	with_faults nothing no_image ember image pull "oci-archive:$ARCHIVE" --name made
+}
 
-	skopeo copy --quiet "oci:$OCI/busybox:latest" "oci-archive:$archive" 3>&-
-	with_faults nothing no_image ember image pull "oci-archive:$archive" --name made
+@test "image pull with a damaged blob in the cache" {
+	spoil_cache() {
+		ember image pull "oci-archive:$ARCHIVE" --name made >/dev/null 2>&1
+		ember image delete made >/dev/null
+		: >"$(find "$EMBER_STATE_DIR/blobs/sha256" -size +100k)"
+	}
+	ONLY=image.blob with_faults spoil_cache no_image ember image pull "oci-archive:$ARCHIVE" --name made
+}
+
+@test "image rename: at any time it has one of its names" {
+	lose_either() {
+		[ "$(ember image list --format json | jq '[.images[] | select(.local_name == "made" or .local_name == "renamed")] | length')" = 1 ] ||
+			complain "not one image"
+		ember image delete renamed >/dev/null 2>&1 || no_image
+	}
+	with_faults have_image lose_either ember image rename made renamed
+}
+
+@test "image prune" {
+	have_blobs() {
+		ember image pull "oci-archive:$ARCHIVE" --name made >/dev/null 2>&1
+	}
+	lose_blobs() {
+		no_image
+		ember image prune --blobs >/dev/null 2>&1 || true
+	}
+	# Others have no VM either; they are needed.
+	keep_others() {
+		ember vm create "of-$1" --image "$1" "${SMALL[@]}" --no-start >/dev/null
+	}
+	keep_others debian
+	with_faults have_blobs lose_blobs ember image prune
+	ember vm delete of-debian
 }
 
 @test "the kernel that the first start fetches" {
@@ -165,9 +203,6 @@ make_context() {
 }
 
 @test "image delete" {
-	have_image() {
-		ember image pull "oci:$OCI/busybox:latest" --name made >/dev/null
-	}
 	with_faults have_image no_image ember image delete made
 }
 

@@ -1,0 +1,358 @@
+# Pulling from real registries: the blob cache that images share, moved tags, logins, certificates, and registries that stall
+# or break.
+load lib
+load registry
+
+setup_file() {
+	new_state
+	make_layouts
+	start_registry PLAIN
+	fill_registry "$PLAIN" "$LAYOUTS/one:latest" team/one:1
+	fill_registry "$PLAIN" "$LAYOUTS/two:latest" team/two:1
+	skopeo copy --quiet --all --dest-tls-verify=false "oci:$LAYOUTS/both:latest" "docker://$PLAIN/team/both:1" 3>&-
+}
+
+teardown_file() {
+	stop_registries
+	drop_state
+}
+
+teardown() {
+	[ -z "${way_pid-}" ] || kill "$way_pid"
+	assert_no_leftovers
+}
+
+# add_layer LAYOUT NAME KIB: a layer of its own, which does not compress.
+add_layer() {
+	local dir=$BATS_FILE_TMPDIR/layer-$2
+
+	mkdir "$dir"
+	head -c "$3K" /dev/urandom >"$dir/$2"
+	tar -C "$dir" -cf "$dir.tar" "$2"
+	umoci raw add-layer --image "$1:latest" "$dir.tar"
+	umoci gc --layout "$1"
+}
+
+# `one` and `two` have busybox's layer and a big one in common; `both` is for two machines.
+make_layouts() {
+	export LAYOUTS=$BATS_FILE_TMPDIR/layouts
+	mkdir "$LAYOUTS"
+	cp -r "$OCI/busybox" "$LAYOUTS/one"
+	add_layer "$LAYOUTS/one" shared 4096
+	cp -r "$LAYOUTS/one" "$LAYOUTS/two"
+	add_layer "$LAYOUTS/one" first 64
+	add_layer "$LAYOUTS/two" second 64
+	python3 - "$LAYOUTS/one" "$LAYOUTS/both" <<-'PYTHON'
+		import hashlib, json, pathlib, shutil, sys
+		source, target = map(pathlib.Path, sys.argv[1:])
+		shutil.copytree(source, target)
+		blobs = target / "blobs" / "sha256"
+		load = lambda descriptor: json.loads((blobs / descriptor["digest"][7:]).read_bytes())
+		def put(document, kind):
+		    data = json.dumps(document).encode()
+		    digest = hashlib.sha256(data).hexdigest()
+		    (blobs / digest).write_bytes(data)
+		    return {"mediaType": f"application/vnd.oci.image.{kind}.v1+json", "digest": "sha256:" + digest, "size": len(data)}
+		index = json.loads((target / "index.json").read_bytes())
+		manifest = load(index["manifests"][0])
+		config = load(manifest["config"])
+		entries = []
+		for arch in "amd64", "arm64":
+		    config["architecture"] = arch
+		    manifest["config"] = put(config, "config")
+		    entries.append(put(manifest, "manifest") | {"platform": {"os": "linux", "architecture": arch}})
+		nested = put({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}, "index")
+		nested["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
+		(target / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [nested]}))
+	PYTHON
+}
+
+pull() {
+	ember image pull "$@" --tls-verify=false
+}
+
+# way MODE REGISTRY BYTES: $way leads to the registry, and does not hold.
+way() {
+	local file=$BATS_TEST_TMPDIR/port
+
+	rm -f "$file"
+	"$CLI_DIR/unsteady" "$1" "$file" "${2##*:}" "$3" >"$BATS_TEST_TMPDIR/way.log" 2>&1 3>&- &
+	way_pid=$!
+	until_true 10 test -e "$file"
+	way=127.0.0.1:$(cat "$file")
+}
+
+forget() {
+	ember image delete "$@" >/dev/null
+	ember image prune --blobs >/dev/null
+}
+
+inspected() {
+	ember image inspect "$1" --format json | jq -r "$2"
+}
+
+@test "an image that shares layers fetches only the new ones" {
+	local before
+
+	expect 0 pull "$PLAIN/team/one:1" --name one
+	before=$(blobs_fetched PLAIN)
+	equal "$before" 4 # three layers and the config
+	expect 0 pull "$PLAIN/team/two:1" --name two
+	equal "$(($(blobs_fetched PLAIN) - before))" 2 # one layer and the config
+	run e2fsck -fn "$(inspected two .disk_path)"
+	[ "$status" -eq 0 ]
+	run debugfs -R 'ls -p /' "$(inspected two .disk_path)"
+	contains "$output" /shared/ /second/
+	# Nothing of the cache is the image's own.
+	ember image prune --blobs
+	expect 0 ember vm create of-two --image two "${SMALL[@]}" --wait
+	expect 0 ember exec of-two -- cmp /shared /shared
+	ember vm delete --force of-two
+	forget one two
+}
+
+@test "--refresh of a tag that has not moved fetches and writes nothing" {
+	local before id
+
+	pull "$PLAIN/team/one:1" --name one
+	id=$(inspected one .id)
+	ember image prune --blobs
+	before=$(blobs_fetched PLAIN)
+	expect 0 pull "$PLAIN/team/one:1" --name one --refresh
+	contains "$output" "up to date"
+	equal "$(blobs_fetched PLAIN)" "$before"
+	equal "$(inspected one .id)" "$id"
+
+	fill_registry "$PLAIN" "$LAYOUTS/one:latest" team/moving:1
+	expect 0 pull "$PLAIN/team/moving:1" --name moving
+	id=$(inspected moving .id)
+	fill_registry "$PLAIN" "$LAYOUTS/two:latest" team/moving:1
+	before=$(blobs_fetched PLAIN)
+	expect 0 pull "$PLAIN/team/moving:1" --name moving --refresh
+	contains "$output" "pulled successfully"
+	[ "$(inspected moving .id)" != "$id" ]
+	equal "$(($(blobs_fetched PLAIN) - before))" 2
+	equal "$(inspected moving .digest)" "$(skopeo inspect --tls-verify=false "docker://$PLAIN/team/two:1" 3>&- | jq -r .Digest)"
+	forget one moving
+}
+
+@test "an image for several machines: this one's, the one that was asked for, one that is not there" {
+	local index
+
+	expect 0 pull "$PLAIN/team/both:1" --name here
+	equal "$(inspected here .arch)" "$(uname -m)"
+	expect 0 pull "$PLAIN/team/both:1" --name here --refresh
+	contains "$output" "up to date"
+	expect 0 pull "$PLAIN/team/both:1" --name there --platform linux/arm64
+	equal "$(inspected there .arch)" aarch64
+	expect 0 pull "$PLAIN/team/both:1" --name there --platform linux/arm64 --refresh
+	contains "$output" "up to date"
+	index=$(skopeo inspect --raw --tls-verify=false "docker://$PLAIN/team/both:1" 3>&- | sha256sum | cut -d ' ' -f 1)
+	expect 0 pull "$PLAIN/team/both@sha256:$index" --name by-index
+	equal "$(inspected by-index .digest)" "$(inspected here .digest)"
+	expect 3 pull "$PLAIN/team/both:1" --name nowhere --platform linux/s390x
+	explains platform
+	forget here there by-index
+}
+
+# What a power cut or a bad disk may do to each blob of the cache.
+@test "a damaged blob of the cache is fetched again" {
+	local blob how count=0
+
+	pull "$PLAIN/team/one:1" --name one
+	for blob in "$EMBER_STATE_DIR"/blobs/sha256/*; do
+		for how in empty flipped gone; do
+			case $how in
+			empty) : >"$blob" ;;
+			flipped) printf '\377' | dd of="$blob" bs=1 seek=100 conv=notrunc status=none ;;
+			gone) rm "$blob" ;;
+			esac
+			expect 0 pull "$PLAIN/team/one:1" --name "again-$((count += 1))"
+			equal "$(inspected "again-$count" .digest)" "$(inspected one .digest)"
+			equal "$(sha256sum <"$blob" | cut -d ' ' -f 1)" "$(basename "$blob")"
+			ember image delete "again-$count"
+		done
+	done
+	[ "$count" -eq 15 ]
+	: >"$(find "$EMBER_STATE_DIR/blobs/sha256" -size +1M)"
+	expect 0 pull "$PLAIN/team/one:1" --name again
+	contains "$stderr" "warning: " "blob cache is damaged"
+	forget one again
+}
+
+@test "two pulls at once share what they fetch; a prune waits for neither, and says so" {
+	local one two
+
+	pull "$PLAIN/team/one:1" --name one >"$BATS_TEST_TMPDIR/1" 2>&1 &
+	one=$!
+	pull "$PLAIN/team/two:1" --name two >"$BATS_TEST_TMPDIR/2" 2>&1 &
+	two=$!
+	wait "$one"
+	wait "$two"
+	run e2fsck -fn "$(inspected one .disk_path)"
+	[ "$status" -eq 0 ]
+	forget one two
+
+	way stall "$PLAIN" 2000000
+	pull "$way/team/one:1" --name one --timeout 6 >"$BATS_TEST_TMPDIR/1" 2>&1 &
+	one=$!
+	until_true 10 compgen -G "$EMBER_STATE_DIR/tmp/image:one/layout/image/oci-put-blob*"
+	expect 4 ember image prune
+	explains "busy"
+	waited "$one"
+	equal "$status" 8
+	expect 0 ember image prune --blobs
+}
+
+@test "a registry that stalls: exit 8 in the time that was given, and nothing is left" {
+	local began=$SECONDS
+
+	way stall "$PLAIN" 2000000
+	expect 8 pull "$way/team/one:1" --name one --timeout 2
+	explains "stalls" "--timeout"
+	[ $((SECONDS - began)) -lt 15 ]
+	expect 3 ember image inspect one
+	assert_no_processes
+	# And one that accepts connections but never says a word.
+	kill "$way_pid"
+	way stall "$PLAIN" 0
+	expect 8 pull "$way/team/one:1" --name one --timeout 1
+	explains "stalls"
+	ember image prune --blobs
+}
+
+@test "a connection that breaks in a blob: tried once more, then told" {
+	way breaks-once "$PLAIN" 2000000
+	expect 0 pull "$way/team/one:1" --name one
+	forget one
+	kill "$way_pid"
+	way reset "$PLAIN" 2000000
+	expect 1 pull "$way/team/one:1" --name one
+	explains "connection" "broke"
+	expect 3 ember image inspect one
+	ember image prune --blobs
+}
+
+@test "a killed pull leaves nothing that reconcile does not remove" {
+	local source archive=$BATS_TEST_TMPDIR/archive feeder
+
+	mkdir "$BATS_TEST_TMPDIR/var"
+	way stall "$PLAIN" 2000000
+	# An archive that does not end: skopeo unpacks it while it comes.
+	mkfifo "$archive"
+	tar -cf "$archive.tar" -C "$LAYOUTS/one" .
+	(head -c 3000000 "$archive.tar" && exec sleep 30) >"$archive" 3>&- &
+	feeder=$!
+	has_unpacked() { find "$EMBER_STATE_DIR/tmp/image:killed/layout" -type f -size +10k | grep -q /oci; }
+	for source in "$way/team/one:1" "oci-archive:$archive:latest"; do
+		"$EMBER" image pull "$source" --tls-verify=false --name killed >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+		pid=$!
+		until_true 10 has_unpacked
+		kill -9 "$pid"
+		waited "$pid"
+		until_true 5 assert_no_processes
+		ember reconcile >/dev/null
+		assert_no_leftovers
+	done
+	kill "$feeder"
+	run find /var/tmp /tmp -maxdepth 1 -newer "$BATS_TEST_TMPDIR/var" -name 'oci[0-9]*'
+	equal "$output" ""
+	ember image prune --blobs
+}
+
+@test "what is not there, and who is not there" {
+	expect 3 pull "$PLAIN/team/one:2"
+	explains "no such image" "skopeo list-tags"
+	expect 3 pull "$PLAIN/team/nosuch:1"
+	explains "no such image"
+	expect 1 pull 127.0.0.1:1/team/one:1
+	explains "refuses connections"
+	expect 1 pull nosuch.invalid/team/one:1
+	explains "nosuch.invalid"
+	expect 1 ember image pull "$PLAIN/team/one:1"
+	explains "plain HTTP" "--tls-verify=false"
+}
+
+@test "several references at once, and one failure among them" {
+	expect 3 pull "$PLAIN/team/one:1" "$PLAIN/team/nosuch:1" "$PLAIN/team/two:1"
+	equal "$(grep -c 'pulled successfully' <<<"$output")" 2
+	contains "$stderr" nosuch
+	expect 2 pull "$PLAIN/team/one:1" "$PLAIN/team/two:1" --name x
+	explains "--name"
+	forget "${PLAIN/:/-}-team-one-1" "${PLAIN/:/-}-team-two-1"
+}
+
+@test "TLS: an unknown authority is refused with the way out; a known one is taken" {
+	local ca=$BATS_FILE_TMPDIR/SECURE/ca.crt
+
+	start_registry --tls --data "$BATS_FILE_TMPDIR/PLAIN/data" SECURE
+	expect 1 ember image pull "$SECURE/team/one:1"
+	explains "nobody here vouches for" "certs.d/$SECURE/ca.crt" "--tls-verify=false"
+	expect 0 ember image pull "$SECURE/team/one:1" --tls-verify=false --name insecure
+	expect 0 env SSL_CERT_FILE="$ca" "$EMBER" image pull "$SECURE/team/one:1" --name by-file
+	mkdir -p "$BATS_TEST_TMPDIR/.config/containers/certs.d/$SECURE"
+	cp "$ca" "$BATS_TEST_TMPDIR/.config/containers/certs.d/$SECURE/"
+	expect 0 env HOME="$BATS_TEST_TMPDIR" "$EMBER" image pull "$SECURE/team/one:1" --name by-directory
+	equal "$(inspected by-directory .digest)" "$(inspected insecure .digest)"
+	forget insecure by-file by-directory
+}
+
+@test "a login: wanted, wrong, right, and in nobody else's sight" {
+	local ca=$BATS_FILE_TMPDIR/LOCKED/ca.crt password=${LOGIN#*:} encoded formats
+
+	start_registry --tls --auth --data "$BATS_FILE_TMPDIR/PLAIN/data" LOCKED
+	export SSL_CERT_FILE=$ca
+	expect 5 ember image pull "$LOCKED/team/one:1"
+	explains "login" "skopeo login $LOCKED"
+	for formats in table json; do
+		run ember image pull "$LOCKED/team/one:1" --creds emily:wr0ng --format "$formats"
+		equal "$status" 5
+		[[ $output != *wr0ng* && $output != *ZW1pbHk6* ]]
+	done
+	expect 0 ember image pull "$LOCKED/team/one:1" --creds "$LOGIN" --name let-in
+	expect 0 env EMBER_CREDS="$LOGIN" "$EMBER" image pull "$LOCKED/team/two:1" --name by-environment
+	expect 2 ember image pull "$LOCKED/team/one:1" --creds s3cret
+	explains "USER:PASSWORD"
+	[[ $stderr != *s3cret* ]]
+
+	ember image prune --blobs
+	encoded=$(printf %s "$LOGIN" | base64 -w 0)
+	way stall "$LOCKED" 2000000
+	EMBER_CREDS=$LOGIN "$EMBER" image pull "$way/team/one:1" --name slow >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+	pid=$!
+	until_true 10 compgen -G "$EMBER_STATE_DIR/tmp/image:slow/layout/image/oci-put-blob*"
+	run grep -zF -e "$password" -e "$encoded" <(processes | xargs -I '{}' cat '/proc/{}/cmdline')
+	equal "$output" ""
+	kill -9 "$pid"
+	waited "$pid"
+	run grep -rlF -e "$password" -e "$encoded" "$EMBER_STATE_DIR"/{tmp,images,locks,config.json}
+	equal "$output" ""
+	until_true 5 assert_no_processes
+	ember reconcile >/dev/null
+	forget let-in by-environment
+}
+
+@test "an archive is named after the reference in it, else after its file" {
+	local dir=$BATS_TEST_TMPDIR
+
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "docker-archive:$dir/saved.tar:tools/box:2" 3>&-
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "docker-archive:$dir/unnamed.tar" 3>&-
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "oci-archive:$dir/full.tar:tools/box:3" 3>&-
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "oci-archive:$dir/tagged.tar:4" 3>&-
+	cp "$dir/saved.tar" "$dir/copy.tar"
+	expect 0 ember image pull "docker-archive:$dir/saved.tar"
+	contains "$output" "'tools-box-2'"
+	expect 0 ember image pull "docker-archive:$dir/copy.tar" --format json
+	json '.local_name | test("^tools-box-2-[0-9a-f]{6}$")'
+	expect 0 ember image pull "docker-archive:$dir/saved.tar:tools/box:2" --name whole
+	equal "$(inspected whole .digest)" "$(inspected tools-box-2 .digest)"
+	expect 0 ember image pull "docker-archive:$dir/unnamed.tar"
+	contains "$output" "'unnamed.tar'"
+	expect 0 ember image pull "oci-archive:$dir/full.tar"
+	contains "$output" "'tools-box-3'"
+	expect 0 ember image pull "oci-archive:$dir/tagged.tar"
+	contains "$output" "'tagged.tar'"
+	expect 0 ember image pull "docker-archive:$dir/saved.tar" --refresh
+	contains "$output" "up to date"
+	ember image list --format json | jq -r '.images[].local_name' | grep -E 'tools|tar|whole' | xargs "$EMBER" image delete
+}
