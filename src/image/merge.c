@@ -246,12 +246,13 @@ static int place(Merge *merge, Node *dir, const char *base, Inode *inode, Error 
 		existing->replaced_in = merge->layer;
 		return 0;
 	}
-	/* Hold it: what is removed may be, or contain, its only other name. */
-	inode->links++;
-	if (existing)
+	if (existing) {
+		/* Hold it: what is removed may be, or contain, its only other name. Then there is room to add. */
+		inode->links++;
 		tree_remove(merge->tree, existing);
+		inode->links--;
+	}
 	status = tree_add(merge->tree, dir, base, length, inode, &existing, err);
-	inode->links--;
 	if (status == 0)
 		existing->replaced_in = merge->layer;
 	return status;

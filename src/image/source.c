@@ -31,9 +31,10 @@ int source_add_tar(Source *source, int fd_take, const char *name, Error **err)
 	SourceLayer *layer;
 	struct stat st;
 
-	if (source->count == LAYERS_MAX)
-		return error_set(err, ERR_UNSUPPORTED, "an image has at most %u layers",
-				 LAYERS_MAX);
+	if (source->count == LAYERS_MAX) {
+		error_set(err, ERR_UNSUPPORTED, "an image has at most %u layers", LAYERS_MAX);
+		return error_hint(err, "put the content of some of them into one tar");
+	}
 	if (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode)) {
 		error_set(err, ERR_USAGE, "'%s' is not a tar file", name);
 		return error_hint(err, "make one: tar -C '%s' -cf rootfs.tar .", name);

@@ -515,19 +515,6 @@ def big_directory():
 
 
 @case
-def huge_directory():
-    """120,000 entries in one directory: an index of two levels"""
-    layer = Layer().dir("many")
-    for i in range(120000):
-        if i % 2:
-            layer.link(f"many/file-number-{i}", f"f{i // 60000}")
-        else:
-            layer.symlink(f"many/file-number-{i}", "x")
-    tree = build([Layer().file("f0").file("f1").raw(), layer.raw()])
-    equal((len(tree), tree["/f0"].links, tree["/f1"].links), (120004, 30001, 30001))
-
-
-@case
 def directory_links():
     """more subdirectories than a link count can say"""
     layer = Layer().dir("d")
