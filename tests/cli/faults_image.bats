@@ -158,15 +158,15 @@ make_context() {
 
 	engine_store
 	make_context "$context"
-	lose_image() {
+	lose_built() {
 		assert_no_containers 2>/dev/null || complain "a working container is left"
 		no_image
 	}
-	with_faults nothing lose_image ember image build made "$context"
-	have_former() {
+	with_faults nothing lose_built ember image build made "$context"
+	have_built() {
 		ember image inspect made >/dev/null 2>&1 || ember image build made "$context" >/dev/null 2>&1
 	}
-	ONLY='exchange' with_faults have_former lose_image ember image build made "$context" --replace
+	ONLY='exchange' with_faults have_built lose_built ember image build made "$context" --replace
 	rm -rf "$ENGINE_STORE"
 }
 
