@@ -65,6 +65,9 @@ typedef struct StorageBackend {
 	int (*clone)(StoragePool *pool, const char *from, const char *to, uint64_t size_bytes,
 		     Error **err);
 
+	/* From now on nobody may write to it: VMs are made from it. Durable. */
+	int (*seal)(StoragePool *pool, const char *volume, Error **err);
+
 	/* Remove it and everything made for it. Succeeds if it is not there. */
 	int (*destroy)(StoragePool *pool, const char *volume, Error **err);
 

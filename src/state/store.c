@@ -255,6 +255,11 @@ char *store_tmp_dir(const Store *store, const char *kind, const char *name)
 	return xasprintf("%s/tmp/%s:%s", store->dir, kind, name);
 }
 
+char *store_work_dir(const Store *store, const char *kind, const char *name, const char *id)
+{
+	return xasprintf("%s/tmp/%s:%s:%.8s", store->dir, kind, name, id);
+}
+
 char *store_trash_dir(const Store *store, const char *kind, const char *name, const char *id)
 {
 	return xasprintf("%s/trash/%s:%s:%.8s", store->dir, kind, name, id);

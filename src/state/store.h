@@ -10,6 +10,7 @@
  *	store/			volumes (or the mount point of a managed store)
  *	blobs/sha256/HEX	layers, configs and manifests that images were made from: a cache
  *	tmp/KIND:NAME/		a VM or image being made: its record says which volume belongs to it
+ *	tmp/KIND:NAME:ID8/	something made of it and gone again, like a copy that is exported
  *	trash/KIND:NAME:ID8/	one being removed (no name has a colon)
  *
  * A changing command holds the operation lock of the one name it changes, from before its first
@@ -56,6 +57,8 @@ char *store_vm_file(const Store *store, const char *name, const char *file);
 char *store_image_dir(const Store *store, const char *name);
 /* kind is "vm" or "image". */
 char *store_tmp_dir(const Store *store, const char *kind, const char *name);
+/* A second one that works on the same name: tmp/KIND:NAME:ID8. */
+char *store_work_dir(const Store *store, const char *kind, const char *name, const char *id);
 char *store_trash_dir(const Store *store, const char *kind, const char *name, const char *id);
 
 /*

@@ -224,6 +224,17 @@ int clonefile_clone(StoragePool *pool, const char *from, const char *to, uint64_
 	return 0;
 }
 
+int clonefile_seal(StoragePool *pool, const char *volume, Error **err)
+{
+	auto_fd fd = -1;
+
+	if (open_volume(pool, volume, O_RDONLY, &fd, err) < 0)
+		return -1;
+	if (fchmod(fd, 0444) < 0)
+		return error_set_errno(err, errno, "seal disk '%s'", volume);
+	return fs_sync_fd(fd, volume, err);
+}
+
 /* Not synced: a removal that a power cut undoes leaves a volume without a record, and those are
  * collected. */
 int clonefile_destroy(StoragePool *pool, const char *volume, Error **err)

@@ -26,6 +26,7 @@ int clonefile_import_path(StoragePool *pool, const char *volume, char **out_path
 int clonefile_import_commit(StoragePool *pool, const char *volume, Error **err);
 int clonefile_clone(StoragePool *pool, const char *from, const char *to, uint64_t size_bytes,
 		    Error **err);
+int clonefile_seal(StoragePool *pool, const char *volume, Error **err);
 int clonefile_destroy(StoragePool *pool, const char *volume, Error **err);
 int clonefile_resize(StoragePool *pool, const char *volume, uint64_t size_bytes, Error **err);
 int clonefile_list(StoragePool *pool, Strv *out_volumes, Error **err);

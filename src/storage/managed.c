@@ -501,7 +501,7 @@ static int managed_probe(const StorageSite *site, const Filesystem *fs, char **o
 		.needs_root = true, .probe = fs##_probe, .init = fs##_init, .open = fs##_open,    \
 		.close = clonefile_close, .deinit = fs##_deinit,                                  \
 		.import_path = clonefile_import_path, .import_commit = clonefile_import_commit,   \
-		.clone = clonefile_clone, .destroy = clonefile_destroy,                           \
+		.clone = clonefile_clone, .seal = clonefile_seal, .destroy = clonefile_destroy,   \
 		.resize = clonefile_resize, .list = clonefile_list, .path = clonefile_path,       \
 		.size = clonefile_size, .capacity = clonefile_capacity, .check = fs##_check,      \
 	}

@@ -90,6 +90,7 @@ const StorageBackend reflink_storage = {
 	.import_path = clonefile_import_path,
 	.import_commit = clonefile_import_commit,
 	.clone = clonefile_clone,
+	.seal = clonefile_seal,
 	.destroy = clonefile_destroy,
 	.resize = clonefile_resize,
 	.list = clonefile_list,

@@ -39,6 +39,13 @@ int os_process_scan(bool (*visit)(const OsProcess *process, void *arg), void *ar
 /* A directory entry `to` that shares all blocks of the open file (FICLONE, clonefile). `to` is
  * created. */
 int os_clone_file(int from_fd, const char *to, mode_t mode);
+/* Make the empty open file `to_fd` share all blocks of the other (FICLONE). */
+int os_clone_contents(int from_fd, int to_fd);
+/* A file in that directory that has no name until os_name_file() gives it one: whatever ends us, nothing is left of
+ * it. EOPNOTSUPP where the filesystem has no such thing. */
+int os_open_nameless(const char *dir, mode_t mode);
+/* EEXIST when there is a file of that name. */
+int os_name_file(int fd, const char *path);
 /* Do files in that directory clone? 1 yes, 0 no, -1 cannot write there. Tried with files that have
  * no name, so that nothing is left behind. */
 int os_probe_clone(const char *dir);

@@ -161,6 +161,25 @@ const char *os_process_option(const OsProcess *process, const char *option)
 	return NULL;
 }
 
+int os_clone_contents(int from_fd, int to_fd)
+{
+	return ioctl(to_fd, FICLONE, from_fd);
+}
+
+int os_open_nameless(const char *dir, mode_t mode)
+{
+	return open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+}
+
+int os_name_file(int fd, const char *path)
+{
+	char self[64];
+
+	/* AT_EMPTY_PATH would be the direct way, but is root's alone. */
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+}
+
 int os_clone_file(int from_fd, const char *to, mode_t mode)
 {
 	auto_fd fd = open(to, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
