@@ -47,7 +47,7 @@ int cmd_image_build(App *app, const Args *args, Error **err)
 }
 
 /* On a command line everybody can read it; in the environment only its owner. */
-static const char *login(const char *option)
+const char *image_login(const char *option)
 {
 	const char *env = getenv("EMBER_CREDS");
 
@@ -78,7 +78,7 @@ int cmd_image_pull(App *app, const Args *args, Error **err)
 	const PullArgs *opt = args->options;
 	PullOptions options = { .name = opt->name,
 				.platform = opt->platform,
-				.creds = login(opt->creds),
+				.creds = image_login(opt->creds),
 				.plain_http = opt->tls_verify && !strcmp(opt->tls_verify, "false"),
 				.refresh = opt->refresh,
 				.timeout_s = (uint64_t)opt->timeout_s };

@@ -203,6 +203,21 @@ static const Cmd vm_commands[] = {
 	  .about = "The new VM shares all blocks of its source's disk until one of them writes.\n"
 		   "It has its own name, address and identity.",
 	  .examples = "ember vm fork web web-2\nember vm fork web big --memory 4G --no-start" },
+	{ "commit", .args = "VM IMAGE", .min_args = 2, .max_args = 2,
+	  .words = { WORD_VM, WORD_NEW_IMAGE }, .flags = CMD_STATE, .run = cmd_vm_commit,
+	  .help = "Make an image of a stopped VM",
+	  .about =
+		  "The image shares all blocks of the VM's disk, so it is there in no time. VMs that\n"
+		  "are made from it have names, addresses and identities of their own.",
+	  .examples = "ember vm commit web web-base\nember vm create web-2 --image web-base" },
+	{ "export", .args = "VM FILE", .min_args = 2, .max_args = 2,
+	  .words = { WORD_VM, WORD_FILE }, OPTIONS(export_options, ExportArgs), .flags = CMD_STATE,
+	  .run = cmd_vm_export, .help = "Write the disk of a stopped VM into a file",
+	  .about =
+		  "A disk, raw or qcow2, or an OCI archive with the files on it. FILE is there when\n"
+		  "it is whole, or not at all. - is standard output, for an OCI archive.",
+	  .examples =
+		  "ember vm export web web.qcow2\nember vm export web - --as oci-archive >web.tar" },
 	{ "delete", .alias = "rm", .args = "NAME...", .min_args = 0, .max_args = ARGS_ANY,
 	  .words = { WORD_VM, WORD_VM }, OPTIONS(delete_options, ManyArgs), .flags = CMD_STATE,
 	  .run = cmd_vm_delete, .help = "Remove VMs and their disks",
@@ -251,7 +266,7 @@ static const Cmd commands[] = {
 	  .about = "One side is VM:PATH, the other a local path, or - for stdin or stdout.",
 	  .examples = "ember cp app.conf web:/etc/app.conf\nember cp web:/var/log/syslog -" },
 	{ "image", .children = image_commands, .group = GROUP_PARTS,
-	  .help = "Build, pull, list and remove images" },
+	  .help = "Make, pull, push, list and remove images" },
 	{ "kernel", .children = kernel_commands, .group = GROUP_PARTS,
 	  .help = "Build, add, choose and remove kernels" },
 	{ "init", .max_args = 0, OPTIONS(init_options, InitArgs), .flags = CMD_STATE,

@@ -55,6 +55,37 @@ static const Option prune_options[] = {
 	{ 0 },
 };
 
+const Option export_options[] = {
+	/* Not `format`, which every command has for its own answer. */
+	{ "as", 0, OPTION_CHOICE, FIELD(ExportArgs, format), .value = "FORMAT",
+	  .choices = "oci-archive|raw|qcow2",
+	  .help = "What to write (what the name of FILE says, else oci-archive)" },
+	{ "compress", 0, OPTION_FLAG, FIELD(ExportArgs, compress),
+	  .help = "Compress a qcow2 file: smaller, but slower" },
+	{ "force", 0, OPTION_FLAG, FIELD(ExportArgs, force), .help = "Replace FILE" },
+	{ 0 },
+};
+
+static const Option push_options[] = {
+	{ "creds", 0, OPTION_TEXT, FIELD(PushArgs, creds), .value = "USER:PASSWORD",
+	  .help = "Log in to the registry" },
+	{ "tls-verify", 0, OPTION_CHOICE, FIELD(PushArgs, tls_verify), .value = "BOOL",
+	  .choices = "true|false", .help = "false: also plain HTTP and unknown certificates" },
+	{ "timeout", 0, OPTION_NUMBER, FIELD(PushArgs, timeout_s), .value = "SECONDS", .min = 1,
+	  .max = SECONDS_MAX, .initial = 60, .help = "Give up when nothing moved for so long" },
+	{ 0 },
+};
+
+static const Option import_options[] = {
+	{ "tag", 0, OPTION_TEXT, FIELD(ImportArgs, tag), .value = "TAG",
+	  .help = "Which of several images in an archive" },
+	{ "platform", 0, OPTION_TEXT, FIELD(ImportArgs, platform), .value = "OS/ARCH",
+	  .help = "Which of several platforms in an archive (this host's)" },
+	{ "config", 0, OPTION_TEXT, FIELD(ImportArgs, config), .value = "FILE", .word = WORD_FILE,
+	  .help = "OCI config to go with a bare root filesystem" },
+	{ 0 },
+};
+
 const Cmd image_commands[] = {
 	{ "build", .args = "NAME [CONTEXT]", .min_args = 1, .max_args = 2,
 	  .words = { WORD_NEW_IMAGE, WORD_FILE }, OPTIONS(build_options, BuildArgs),
@@ -76,6 +107,34 @@ const Cmd image_commands[] = {
 		  "already is left alone. Layers that images share are fetched once.",
 	  .examples = "ember image pull alpine:3.19\n"
 		      "ember image pull oci:build/layout:latest --name mine" },
+	{ "import", .args = "NAME FILE", .min_args = 2, .max_args = 2,
+	  .words = { WORD_NEW_IMAGE, WORD_FILE }, OPTIONS(import_options, ImportArgs),
+	  .flags = CMD_STATE, .run = cmd_image_import,
+	  .help = "Make an image of a tar, an archive or a disk",
+	  .about =
+		  "FILE is a tar of a root filesystem, what docker save or an OCI tool wrote, or a\n"
+		  "disk with an ext4 filesystem, raw or qcow2; all of them compressed as well. What\n"
+		  "it is shows in its contents, not in its name. - is standard input.",
+	  .examples = "ember image import base rootfs.tar.xz\n"
+		      "docker save app:1 | ember image import app -\n"
+		      "ember image import cloud debian-12-generic-amd64.qcow2" },
+	{ "export", .args = "IMAGE FILE", .min_args = 2, .max_args = 2,
+	  .words = { WORD_IMAGE, WORD_FILE }, OPTIONS(export_options, ExportArgs),
+	  .flags = CMD_STATE, .run = cmd_image_export,
+	  .help = "Write an image into a file: an OCI archive or a disk",
+	  .about =
+		  "FILE is there when it is whole, or not at all. - is standard output, for an OCI\n"
+		  "archive.",
+	  .examples = "ember image export debian debian.tar\n"
+		      "ember image export debian debian.qcow2 --compress\n"
+		      "ember image export debian - | ssh other ember image import debian -" },
+	{ "push", .args = "IMAGE REFERENCE", .min_args = 2, .max_args = 2, .words = { WORD_IMAGE },
+	  OPTIONS(push_options, PushArgs), .flags = CMD_STATE, .run = cmd_image_push,
+	  .help = "Upload an image to a registry",
+	  .about =
+		  "An image that was pulled leaves as it came, with the same digest; others become\n"
+		  "one layer.",
+	  .examples = "ember image push web registry.example.com/team/web:1.2" },
 	{ "list", .alias = "ls", .max_args = 0, .flags = CMD_STATE, .run = cmd_image_list,
 	  .help = "List images", .examples = "ember image list" },
 	{ "inspect", .args = "IMAGE", .min_args = 1, .max_args = 1, .words = { WORD_IMAGE },

@@ -37,6 +37,35 @@ typedef struct PruneArgs {
 	bool dry_run;
 } PruneArgs;
 
+/* image export, vm export */
+typedef struct ExportArgs {
+	const char *format;
+	bool force;
+	bool compress;
+} ExportArgs;
+
+typedef struct PushArgs {
+	const char *creds;
+	const char *tls_verify;
+	int64_t timeout_s;
+} PushArgs;
+
+typedef struct ImportArgs {
+	const char *tag;
+	const char *platform;
+	const char *config;
+} ImportArgs;
+
+extern const Option export_options[];
+
+/* USER:PASSWORD: the option, else EMBER_CREDS; NULL: neither. */
+const char *image_login(const char *option);
+
+int cmd_image_export(App *app, const Args *args, Error **err);
+int cmd_image_push(App *app, const Args *args, Error **err);
+int cmd_image_import(App *app, const Args *args, Error **err);
+int cmd_vm_export(App *app, const Args *args, Error **err);
+int cmd_vm_commit(App *app, const Args *args, Error **err);
 int cmd_image_build(App *app, const Args *args, Error **err);
 int cmd_image_pull(App *app, const Args *args, Error **err);
 int cmd_image_list(App *app, const Args *args, Error **err);

@@ -7,10 +7,11 @@
 #include "ops/context.h"
 
 typedef struct PullOptions {
-	const char *name;     /* local name; NULL: from the reference */
-	const char *platform; /* os/arch; NULL: this host's */
-	const char *creds;    /* user:password for skopeo; NULL: its own auth files */
-	bool plain_http;      /* --tls-verify=false */
+	const char *name;      /* local name; NULL: from the reference */
+	const char *record_as; /* the reference that the record gets; NULL: the one given */
+	const char *platform;  /* os/arch; NULL: this host's */
+	const char *creds;     /* user:password for skopeo; NULL: its own auth files */
+	bool plain_http;       /* --tls-verify=false */
 	bool refresh; /* replace an image of that name when the reference moved; else it is left alone */
 	uint64_t timeout_s; /* give up on a registry that says nothing for so long; 0: a minute */
 } PullOptions;

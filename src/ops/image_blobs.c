@@ -7,8 +7,6 @@
 #include "util/json.h"
 #include "util/mem.h"
 
-#define MANIFEST_TYPE "application/vnd.oci.image.manifest.v1+json"
-
 char *image_blobs_dir(const Context *ctx)
 {
 	return store_path(&ctx->store, "blobs");
@@ -72,27 +70,6 @@ uint64_t image_blobs_missing(const Context *ctx, const Manifest *manifest)
 			missing += blob->size_bytes ? blob->size_bytes : 1;
 	}
 	return missing;
-}
-
-int image_blobs_layout(const Context *ctx, const char *digest, const char *dir, Error **err)
-{
-	auto_free char *path = blob_path(ctx, digest);
-	auto_free char *version = path_join(dir, "oci-layout");
-	auto_free char *index = path_join(dir, "index.json");
-	json_auto_t *version_doc = json_pack("{s:s}", "imageLayoutVersion", "1.0.0");
-	json_auto_t *index_doc = NULL;
-	struct stat st;
-
-	if (!path || lstat(path, &st) < 0)
-		return error_set(err, ERR_NOT_FOUND, "manifest '%s' is not in the blob cache",
-				 digest);
-	index_doc = json_pack("{s:i, s:[{s:s, s:s, s:I, s:{s:s}}]}", "schemaVersion", 2,
-			      "manifests", "mediaType", MANIFEST_TYPE, "digest", digest, "size",
-			      (json_int_t)st.st_size, "annotations",
-			      "org.opencontainers.image.ref.name", "latest");
-	if (fs_mkdir(dir, 0700, err) < 0 || json_write_file(version, version_doc, false, err) < 0)
-		return -1;
-	return json_write_file(index, index_doc, false, err);
 }
 
 int image_blobs_discard(const Context *ctx, const char *digest, Error **err)

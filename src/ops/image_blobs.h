@@ -17,8 +17,6 @@ int image_blobs_hold(Context *ctx, int *out_lock, Error **err);
 
 /* Are that manifest and all that it names here, each with the size that it should have? */
 bool image_blobs_has(const Context *ctx, const char *digest);
-/* Make `dir` an OCI layout of that cached manifest, with the tag "latest", to be read together with the cache. */
-int image_blobs_layout(const Context *ctx, const char *digest, const char *dir, Error **err);
 
 /* The manifest, when it is here and can be read: 1, else 0. */
 int image_blobs_manifest(const Context *ctx, const char *digest, Manifest *out_manifest);

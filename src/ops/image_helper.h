@@ -18,5 +18,6 @@ int image_helper_run(Context *ctx, Command *cmd, uint64_t total_bytes, json_t **
 
 /* One of two that work at a time: this one runs beside us and writes its lines into a new file. */
 int image_helper_spawn(Command *cmd, const char *log, pid_t *out_pid, Error **err);
-/* Wait for it and read its verdict from that file; with `stop_it` it is ended and has none. */
+/* Wait for it and read its verdict from that file. With `stop_it`, because what it works for has failed: was it the cause?
+ * It has a moment to say so and is ended then; -1 only if it was. The pipe between the two must still be open. */
 int image_helper_finish(Context *ctx, pid_t pid, const char *log, bool stop_it, Error **err);

@@ -363,8 +363,11 @@ int ops_image_pull(Context *ctx, const char *reference, const PullOptions *optio
 	bool unmoved = false;
 
 	if (check_options(&pull, err) < 0 || source_parse(reference, &pull.source, err) < 0 ||
-	    context_load_or_init(ctx, err) < 0 || change_begin(ctx, err) < 0 ||
-	    claim_name(ctx, &pull.source, options, &pull.image.name, &pull.name_lock, err) < 0)
+	    context_load_or_init(ctx, err) < 0 || change_begin(ctx, err) < 0)
+		return -1;
+	if (options->record_as)
+		str_assign(&pull.source.reference, options->record_as);
+	if (claim_name(ctx, &pull.source, options, &pull.image.name, &pull.name_lock, err) < 0)
 		return -1;
 	dir = store_image_dir(&ctx->store, pull.image.name);
 	*out_existed = fs_exists(dir) && !options->refresh;

@@ -46,6 +46,13 @@ int fs_write_new(const char *path, const void *data, size_t len, mode_t mode, Er
 /* Write everything, or fail. */
 int fs_write_all(int fd, const void *data, size_t len, Error **err);
 
+/* Bring a whole file into another, which is empty: by sharing its blocks where the filesystem can, else by copying its
+ * data; holes stay holes. `progress` may be NULL. Ctrl-C: ERR_CANCELED. */
+typedef void (*FsProgress)(void *arg, uint64_t done, uint64_t total);
+int fs_copy_contents(int from_fd, int to_fd, FsProgress progress, void *arg, Error **err);
+/* `len` bytes from `offset` of a file on to wherever the other stands, which may be a pipe. */
+int fs_copy_range(int from_fd, uint64_t offset, uint64_t len, int to_fd, Error **err);
+
 int fs_sync_fd(int fd, const char *what, Error **err);
 int fs_sync_path(const char *path, Error **err); /* a file or a directory */
 

@@ -36,6 +36,8 @@ static const struct {
 	{ "bc", "bc" },
 	{ "perl", "perl" },
 	{ "tar", "tar" },
+	{ "gzip", "gzip" },
+	{ "e2fsck", "e2fsprogs" },
 };
 
 char *program_find(const char *name)

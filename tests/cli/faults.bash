@@ -15,8 +15,10 @@ setup_faults() {
 	: >"$REACHED"
 }
 
-# Steps of images and kernels are for faults_image.bats, all others for faults.bats.
-export IMAGE_STEPS='^(image|kernel|storage\.seal|vm\.commit|vm\.export)(\.|$)'
+# Steps of images and kernels are for faults_image.bats, of their ways in and out for faults_move.bats,
+# all others for faults.bats.
+export MOVE_STEPS='^(image\.(export|import|oci|out|push|rest)|vm\.commit)(\.|$)'
+export IMAGE_STEPS='^(image|kernel|storage\.seal|vm\.commit)(\.|$)'
 
 steps_in_sources() {
 	grep -rhoP --include='*.c' 'failpoint\("\K[^"]+' "$CLI_DIR/../../src" | sort -u

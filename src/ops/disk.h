@@ -1,0 +1,36 @@
+/*
+ * Root disks as files: what state their filesystem is in, and how to bring it to rest.
+ *
+ * A VM whose plug was pulled leaves a journal behind. Its next boot replays it; what leaves ember is replayed first, so
+ * that a reader without a journal sees what the guest last knew to be written.
+ */
+#pragma once
+
+#include "model/vm.h"
+#include "ops/context.h"
+
+typedef enum DiskState {
+	DISK_CLEAN,
+	DISK_DIRTY,   /* an ext4 whose journal has to be replayed */
+	DISK_FOREIGN, /* no ext4, whatever the guest made of it */
+} DiskState;
+
+int disk_look(const char *path, DiskState *out_state, Error **err);
+/* Replay the journal of a disk that is ours to write. */
+int disk_recover(const char *path, Error **err);
+
+/*
+ * The disk of a VM that does not run, at rest: its own where it is clean, else a copy-on-write clone that was recovered,
+ * recorded in tmp/ for as long as it is needed. The caller holds the VM's lock, shared at least.
+ */
+typedef struct RestingDisk {
+	Context *ctx;
+	char *path;
+	char *work_dir; /* in tmp/; NULL: there is no clone */
+	DiskState state;
+} RestingDisk;
+
+int resting_disk_open(Context *ctx, const Vm *vm, RestingDisk *out_disk, Error **err);
+/* Never fails: what remains is for reconcile, with a warning. */
+void resting_disk_release(RestingDisk *disk);
+#define auto_resting_disk CLEANUP(resting_disk_release)

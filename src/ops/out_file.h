@@ -1,0 +1,28 @@
+/*
+ * A file of the user's that is being made: it gets its name when it is whole and on the disk, so that whatever goes wrong
+ * leaves nothing behind and what was there before as it was.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "util/error.h"
+#include "util/mem.h"
+
+typedef struct OutFile {
+	int fd;
+	char *path; /* NULL: standard output */
+	char *aside; /* its name until then, where the filesystem has no files without a name; else NULL */
+	bool replace;
+} OutFile;
+#define OUT_FILE_NONE ((OutFile){ .fd = -1 })
+
+/* "-" is standard output, unless that is a terminal (ERR_USAGE). A file that is there is refused without `replace`
+ * (ERR_EXISTS), anything else that is there always. Until its commit nobody else can read it. */
+int out_file_open(const char *path, bool replace, OutFile *out_file, Error **err);
+/* What programs can open as its name while they have it as descriptor 3. */
+#define OUT_FILE_PASSED "/proc/self/fd/3"
+int out_file_commit(OutFile *file, Error **err);
+/* What was not committed is gone. */
+void out_file_release(OutFile *file);
+#define auto_out_file CLEANUP(out_file_release)

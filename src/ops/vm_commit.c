@@ -1,0 +1,133 @@
+/*
+ * An image from a VM's disk: a sealed copy-on-write clone, there in no time whatever its size.
+ */
+#include "model/size.h"
+#include "model/uuid.h"
+#include "ops/disk.h"
+#include "ops/image_make.h"
+#include "ops/image_move.h"
+#include "ops/reconcile.h"
+#include "state/records.h"
+#include "util/failpoint.h"
+#include "util/fs.h"
+#include "util/mem.h"
+#include "util/os.h"
+
+int vm_read_resting(Context *ctx, const char *name, Vm *out_vm, Error **err)
+{
+	auto_vm Vm vm = { 0 };
+
+	if (records_read_vm(&ctx->store, name, &vm, err) < 0)
+		return -1;
+	ops_vm_observe(&vm);
+	if (vm_require_state(&vm, "created or stopped", VM_MASK(VM_CREATED) | VM_MASK(VM_STOPPED),
+			     err) < 0)
+		return -1;
+	*out_vm = vm;
+	vm = (Vm){ 0 };
+	return 0;
+}
+
+/* What the VM's image says about running it, with what `vm create` was told on top. */
+void vm_image_config(Context *ctx, const Vm *vm, Image *image)
+{
+	auto_free char *dir = vm->image ? store_image_dir(&ctx->store, vm->image) : NULL;
+	auto_image Image origin = { 0 };
+
+	/* It may have gone, and another one may have its name. */
+	if (dir && records_read_image_at(dir, &origin, NULL) == 0 &&
+	    str_equal(origin.id, vm->image_id)) {
+		image->config = origin.config;
+		origin.config = (ImageConfig){ 0 };
+		image->arch = steal(&origin.arch);
+	}
+	if (!image->arch)
+		image->arch = xstrdup(os_machine());
+	strv_release(&image->config.env);
+	strv_copy(&image->config.env, &vm->env);
+	str_assign(&image->config.user, vm->user);
+	str_assign(&image->config.workdir, vm->workdir);
+}
+
+static void describe(Context *ctx, const Vm *vm, const char *name, Image *image)
+{
+	image->name = xstrdup(name);
+	image->id = uuid_new();
+	image->reference = xasprintf("local:%s", name);
+	image->created_at = time_text_now();
+	image->has_init = vm->has_init;
+	vm_image_config(ctx, vm, image);
+}
+
+static int clone_disk(Context *ctx, const Vm *vm, Image *image, Error **err)
+{
+	DiskState state;
+
+	image->disk_path = ctx->storage->path(&ctx->site, image->id);
+	if (failpoint("vm.commit.clone", err) < 0 ||
+	    ctx->storage->clone(ctx->pool, vm->id, image->id, 0, err) < 0 ||
+	    disk_look(image->disk_path, &state, err) < 0)
+		return -1;
+	if (state == DISK_FOREIGN) {
+		error_set(err, ERR_UNSUPPORTED, "the disk of vm '%s' holds no ext4 filesystem",
+			  vm->name);
+		return error_hint(err, "save it as it is: ember vm export %s FILE --format raw",
+				  vm->name);
+	}
+	if (state == DISK_DIRTY && disk_recover(image->disk_path, err) < 0)
+		return -1;
+	if (failpoint("vm.commit.seal", err) < 0 ||
+	    ctx->storage->seal(ctx->pool, image->id, err) < 0)
+		return -1;
+	return ctx->storage->size(ctx->pool, image->id, &image->size_bytes, err);
+}
+
+static int make(Context *ctx, const Vm *vm, Image *image, Error **err)
+{
+	auto_free char *tmp = NULL;
+
+	if (context_open_storage(ctx, err) < 0 || image_begin(ctx, image, &tmp, err) < 0)
+		return -1;
+	report_step(ctx, "clone the disk of vm '%s'", vm->name);
+	if (clone_disk(ctx, vm, image, err) < 0)
+		return -1;
+	return image_commit(ctx, image, tmp, false, err);
+}
+
+int image_check_free(Context *ctx, const char *name, Error **err)
+{
+	auto_free char *dir = store_image_dir(&ctx->store, name);
+
+	if (!fs_exists(dir))
+		return 0;
+	error_set(err, ERR_EXISTS, "image '%s' already exists", name);
+	return error_hint(err, "choose another name, or remove it: ember image delete %s", name);
+}
+
+int ops_vm_commit(Context *ctx, const char *vm_name, const char *name, Image *out_image,
+		  Error **err)
+{
+	auto_vm Vm vm = { 0 };
+	auto_image Image image = { 0 };
+	auto_fd vm_lock = -1;
+	auto_fd lock = -1;
+
+	/* Read once before any lock file is made, so that a mistyped name leaves none behind. */
+	if (name_check("image", name, err) < 0 || change_begin(ctx, err) < 0 ||
+	    vm_read_resting(ctx, vm_name, &vm, err) < 0 ||
+	    store_lock_source(&ctx->store, "vm", vm_name, &vm_lock, err) < 0 ||
+	    store_lock_op(&ctx->store, "image", name, &lock, err) < 0)
+		return -1;
+	vm_release(&vm);
+	if (vm_read_resting(ctx, vm_name, &vm, err) < 0 || image_check_free(ctx, name, err) < 0)
+		return -1;
+	describe(ctx, &vm, name, &image);
+	if (make(ctx, &vm, &image, err) < 0) {
+		image_undo(ctx, name);
+		return error_wrap(err, "commit vm '%s' as image '%s'", vm_name, name);
+	}
+	report_done(ctx);
+	*out_image = image;
+	image = (Image){ 0 };
+	return 0;
+}

@@ -1,0 +1,82 @@
+# Failure injection in the ways of images in and out; faults.bash says how it goes. What they share with
+# `image pull` is tested there.
+load faults
+
+setup_file() {
+	export FILES=$BATS_FILE_TMPDIR/files
+
+	setup_faults
+	mkdir "$FILES"
+	gzip -dc "$(find "$OCI/busybox/blobs/sha256" -size +100k)" >"$FILES/root.tar"
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "docker-archive:$FILES/docker.tar:tools/box:1" 3>&-
+	# A disk that was not unmounted.
+	ember vm create torn --image busybox "${SMALL[@]}" --disk-size 128M --wait
+	ember exec torn -- sh -c 'echo torn >/root/torn; sync'
+	ember vm stop --force torn
+	cp --sparse=always "$(field torn .disk_path)" "$FILES/torn.raw"
+	qemu-img convert -c -O qcow2 "$(ember image inspect busybox --format json | jq -r .disk_path)" "$FILES/box.qcow2"
+	gzip -k "$FILES/box.qcow2"
+}
+
+teardown_file() {
+	drop_state
+}
+
+no_image() {
+	ember image delete made >/dev/null 2>&1 || true
+}
+
+no_file() {
+	# Beside it nothing may be left, whatever happened.
+	[ "$(ls -A "$FILES/out")" = "" ] || [ "$(ls -A "$FILES/out")" = file ] ||
+		complain "beside the file: $(ls -A "$FILES/out")"
+	rm -rf "$FILES/out"
+}
+
+have_directory() {
+	mkdir -p "$FILES/out"
+}
+
+@test "image import of a tar" {
+	ONLY='^image\.(import|write|record|commit)' with_faults nothing no_image ember image import made "$FILES/root.tar"
+}
+
+@test "image import of an archive from a pipe" {
+	import_pipe() {
+		# shellcheck disable=SC2002 # it shall be a pipe
+		cat "$FILES/docker.tar" | ember image import made -
+	}
+	ONLY='^image\.import' with_faults nothing no_image import_pipe
+}
+
+@test "image import of a compressed qcow2" {
+	ONLY='^image\.import' with_faults nothing no_image ember image import made "$FILES/box.qcow2.gz"
+}
+
+@test "image import of a disk that was not unmounted: it is not written to" {
+	local before
+
+	before=$(sha256sum <"$FILES/torn.raw")
+	ONLY='^image\.import' with_faults nothing no_image ember image import made "$FILES/torn.raw"
+	equal "$(sha256sum <"$FILES/torn.raw")" "$before"
+}
+
+@test "image export to an OCI archive" {
+	ONLY='^image\.(out|export|oci)' with_faults have_directory no_file ember image export busybox "$FILES/out/file"
+}
+
+@test "vm export of a VM whose plug was pulled" {
+	ONLY='^(image|storage)' with_faults have_directory no_file ember vm export torn "$FILES/out/file" --as raw
+	ONLY='^image\.oci' with_faults have_directory no_file ember vm export torn "$FILES/out/file"
+}
+
+@test "vm commit of a VM whose plug was pulled" {
+	ONLY='^(vm|image|storage)' with_faults nothing no_image ember vm commit torn made
+}
+
+@test "every step of the ways in and out was reached" {
+	local unreached
+
+	unreached=$(comm -23 <(steps_in_sources | grep -E "$MOVE_STEPS") <(sort -u "$REACHED"))
+	equal "$unreached" ""
+}
