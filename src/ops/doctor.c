@@ -81,22 +81,39 @@ static void check_hypervisors(DoctorReport *report)
 		    "apt-get install qemu-system-x86");
 }
 
-static void check_programs(DoctorReport *report)
+/* Those of the administrator are often not on a user's PATH. */
+static char *find_program(const char *name)
+{
+	char *found = program_find(name);
+
+	if (!found) {
+		auto_free char *elsewhere = path_join("/usr/sbin", name);
+
+		found = program_find(elsewhere);
+	}
+	return found;
+}
+
+static void check_tools(DoctorReport *report)
 {
 	static const struct {
 		const char *program;
 		const char *used_for;
 	} tools[] = {
 		{ "mmdebstrap", "ember image build" },
+		{ "newuidmap", "ember image build by other users than root" },
 		{ "skopeo", "ember image pull from registries" },
+		{ "qemu-img", "a disk in qcow2" },
+		{ "e2fsck", "the disk of a VM that was not shut down, taken out as an image," },
 		{ "apt-get", "the stock kernel" },
 		{ "dpkg-deb", "the stock kernel" },
+		{ "lz4", "the stock kernel, where it is packed with it," },
+		{ "xz", "the stock kernel, where it is packed with it," },
+		{ "zstd", "the stock kernel, where it is packed with it," },
 	};
-	static const char *const helpers[] = { "ember-keeper", "ember-image", "ember-guest",
-					       "ember-boot" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(tools); i++) {
-		auto_free char *path = program_find(tools[i].program);
+		auto_free char *path = find_program(tools[i].program);
 		auto_free char *hint = program_install_hint(tools[i].program);
 
 		if (path)
@@ -105,6 +122,33 @@ static void check_programs(DoctorReport *report)
 			add(report, tools[i].program, CHECK_WARN,
 			    xasprintf("missing: %s needs it", tools[i].used_for), hint);
 	}
+}
+
+static void check_engines(DoctorReport *report)
+{
+	static const char *const engines[] = { "buildah", "podman", "docker" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+		auto_free char *path = program_find(engines[i]);
+
+		if (path) {
+			add(report, "container engine", CHECK_PASS, steal(&path), NULL);
+			return;
+		}
+	}
+	auto_free char *hint = program_install_hint(engines[0]);
+
+	add(report, "container engine", CHECK_WARN,
+	    xstrdup("missing: ember image build -f needs buildah, podman or docker"), hint);
+}
+
+static void check_programs(DoctorReport *report)
+{
+	static const char *const helpers[] = { "ember-keeper", "ember-image", "ember-guest",
+					       "ember-boot" };
+
+	check_tools(report);
+	check_engines(report);
 	for (size_t i = 0; i < ARRAY_SIZE(helpers); i++) {
 		auto_free char *path = NULL;
 		auto_error err = NULL;

@@ -14,6 +14,7 @@ static const struct {
 	{ "qemu-img", "qemu-utils" },
 	{ "skopeo", "skopeo" },
 	{ "mmdebstrap", "mmdebstrap" },
+	{ "newuidmap", "uidmap" },
 	{ "buildah", "buildah" },
 	{ "podman", "podman" },
 	{ "docker", "docker.io" },

@@ -76,6 +76,18 @@ teardown_file() {
 	json '(.checks // .) | length > 3'
 }
 
+@test "doctor: every tool that a command needs, with the package that has it" {
+	local tool nowhere=$TMPDIR/nowhere
+
+	mkdir "$nowhere"
+	run --separate-stderr env PATH="$nowhere" "$EMBER" doctor --format json
+	for tool in mmdebstrap:mmdebstrap newuidmap:uidmap skopeo:skopeo qemu-img:qemu-utils lz4:lz4 xz:xz-utils zstd:zstd apt-get:apt \
+		dpkg-deb:dpkg "container engine:buildah"; do
+		json '.checks | any(.name == "'"${tool%:*}"'" and .result == "warn" and .mend == "install it: apt-get install '"${tool#*:}"'")'
+	done
+	rmdir "$nowhere"
+}
+
 @test "kernel list has the one that was fetched" {
 	expect 0 ember kernel list
 	contains "$output" stock
