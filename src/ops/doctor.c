@@ -7,6 +7,7 @@
 
 #include "backend/registry.h"
 #include "model/size.h"
+#include "ops/image_engine.h"
 #include "ops/system.h"
 #include "util/fs.h"
 #include "util/mem.h"
@@ -160,6 +161,21 @@ static void check_programs(DoctorReport *report)
 	}
 }
 
+/* Any of them will do. */
+static void check_engine(DoctorReport *report)
+{
+	auto_error err = NULL;
+	const ImageEngine *engine = image_engine_find(NULL, &err);
+
+	if (engine)
+		add(report, "containerfile", CHECK_PASS,
+		    xasprintf("built with %s", image_engine_name(engine)), NULL);
+	else
+		add(report, "containerfile", CHECK_WARN,
+		    xstrdup("missing: ember image build -f needs buildah, podman or docker"),
+		    error_hint_text(err));
+}
+
 static void check_storage(Context *ctx, DoctorReport *report)
 {
 	auto_free char *reason = NULL;
@@ -258,6 +274,7 @@ int ops_doctor(Context *ctx, DoctorReport *out_report, Error **err)
 	check_storage(ctx, out_report);
 	check_network(ctx, out_report);
 	check_programs(out_report);
+	check_engine(out_report);
 	check_memory(out_report);
 	check_leaks(ctx, out_report);
 	return 0;

@@ -90,6 +90,15 @@ in_image() {
 	contains "$(ember image inspect stage)" "Containerfile#builder"
 }
 
+@test "--platform builds for another machine" {
+	local context=$BATS_TEST_TMPDIR/context
+
+	mkdir "$context"
+	printf 'FROM scratch\nCOPY Containerfile /\n' >"$context/Containerfile"
+	expect 0 ember image build foreign "$context" --platform linux/arm64
+	equal "$(ember image inspect foreign --format json | jq -r .arch)" aarch64
+}
+
 @test "--build-arg KEY takes the value from the environment" {
 	GREETING=environment expect 0 ember image build from-env "$PROJECT" --build-arg GREETING
 	equal "$(in_image from-env /made/greeting)" "hello environment"
@@ -154,6 +163,50 @@ in_image() {
 	expect 4 ember image build debian "$PROJECT"
 }
 
+# fake_apt LINE...: what apt-get says it fetches from; mmdebstrap tells its arguments and fails.
+fake_apt() {
+	local bin=$BATS_TEST_TMPDIR/bin
+
+	mkdir -p "$bin"
+	printf '#!/bin/sh\ncat <<END\n%s\nEND\n' "$(printf '%s\n' "$@")" >"$bin/apt-get"
+	printf '#!/bin/sh\nprintf "%%s\\n" "$@" >&2\nexit 1\n' >"$bin/mmdebstrap"
+	chmod +x "$bin/apt-get" "$bin/mmdebstrap"
+	PATH=$bin:$PATH
+}
+
+# The lines of a sources.list that mmdebstrap was given.
+sources() {
+	# shellcheck disable=SC2154 # `run` sets it
+	grep -o 'deb http.*' <<<"$stderr" | sort
+}
+
+@test "packages come from where the host's own apt takes them" {
+	fake_apt 'http://mirror.corp/debian|bookworm|main|Debian' 'http://mirror.corp/debian|bookworm|main|Debian' \
+		'http://mirror.corp/debian|bookworm-updates|main|$(ORIGIN)' \
+		'https://mirror.corp/security|bookworm-security|main|Debian' \
+		'http://mirror.corp/debian|bookworm|non-free-firmware|Debian' \
+		'https://download.docker.com/linux/debian|bookworm|stable|Docker' \
+		'https://other.example/debian|bookworm|main|Other' \
+		'http://mirror.corp/debian|bookworm-backports|main|Debian' \
+		'http://user:secret@mirror.corp/debian|bookworm|contrib|Debian' \
+		'file:/srv/mirror|bookworm|main|Debian' 'http://mirror.corp/debian|trixie|main|Debian' 'rubbish' ''
+	expect 1 ember image build mirrored
+	explains "mmdebstrap could not make the Debian root"
+	equal "$(sources)" "deb http://mirror.corp/debian bookworm main
+deb http://mirror.corp/debian bookworm non-free-firmware
+deb http://mirror.corp/debian bookworm-updates main
+deb https://mirror.corp/security bookworm-security main"
+	expect 1 ember image build mirrored --mirror http://mine.example/debian
+	equal "$(sources)" ""
+	contains "$stderr" http://mine.example/debian
+	expect 1 ember image build mirrored --suite sid
+	equal "$(sources)" ""
+	# Updates alone make no system.
+	fake_apt 'http://mirror.corp/debian|bookworm-updates|main|Debian'
+	expect 1 ember image build mirrored
+	equal "$(sources)" ""
+}
+
 @test "what makes no sense is refused before anything is touched" {
 	local fresh=$BATS_TEST_TMPDIR/fresh
 
@@ -190,6 +243,10 @@ in_image() {
 	explains "apt-get install buildah" "podman" "docker"
 	expect 7 env PATH=/nowhere "$EMBER" image build none "$PROJECT" --engine podman
 	explains "apt-get install podman"
+	run --separate-stderr env PATH=/nowhere "$EMBER" doctor --format json
+	json '.. | objects | select(.name? == "containerfile") | tostring | contains("buildah")'
+	expect 0 ember doctor --format json
+	json '.. | objects | select(.name? == "containerfile") | tostring | contains("built with buildah")'
 }
 
 sleeping() { pgrep -f '^sleep 63\.25$' >/dev/null; }
