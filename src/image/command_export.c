@@ -137,6 +137,8 @@ static int write_tree(Job *job, Extfs *fs, Written *written, Error **err)
 		.packer = packer,
 		.keep_seed = job->options->keep_seed,
 		.is_layer = is_layer,
+		.on_progress = event_progress,
+		.on_warning = event_warning,
 	};
 
 	if (export_tree(&plan, &written->entries, err) < 0 ||

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "image/events.h"
 #include "image/export_file.h"
 #include "image/extfs_format.h"
 #include "image/links.h"
@@ -250,26 +249,29 @@ static int walk(Export *export, Error **err)
 	return 0;
 }
 
-static void warn(uint64_t count, const char *one, const char *many)
+static void warn(const ExportPlan *plan, uint64_t count, const char *one, const char *many)
 {
 	auto_free char *text = NULL;
 
-	if (count == 0)
+	if (count == 0 || !plan->on_warning)
 		return;
 	text = count == 1 ? xasprintf("1 %s", one)
 			  : xasprintf("%llu %s", (unsigned long long)count, many);
-	event_warning(text);
+	plan->on_warning(text);
 }
 
-static void tell_losses(const Losses *losses)
+static void tell_losses(const ExportPlan *plan, const Losses *losses)
 {
-	warn(losses->sockets, "socket is left out: a tar cannot hold it",
+	warn(plan, losses->sockets, "socket is left out: a tar cannot hold it",
 	     "sockets are left out: a tar cannot hold them");
-	warn(losses->markers, "file is left out: in a layer its name (.wh.*) means a deletion",
+	warn(plan, losses->markers,
+	     "file is left out: in a layer its name (.wh.*) means a deletion",
 	     "files are left out: in a layer their names (.wh.*) mean deletions");
-	warn(losses->flagged, "file will not be immutable or append-only: a tar cannot say so",
+	warn(plan, losses->flagged,
+	     "file will not be immutable or append-only: a tar cannot say so",
 	     "files will not be immutable or append-only: a tar cannot say so");
-	warn(losses->found, "file in /lost+found is left out", "files in /lost+found are left out");
+	warn(plan, losses->found, "file in /lost+found is left out",
+	     "files in /lost+found are left out");
 }
 
 int export_tree(const ExportPlan *plan, uint64_t *out_entries, Error **err)
@@ -278,6 +280,7 @@ int export_tree(const ExportPlan *plan, uint64_t *out_entries, Error **err)
 	int result;
 
 	export->plan = plan;
+	export->progress.tell = plan->on_progress;
 	export->progress.total = (plan->fs->block_count - plan->fs->free_blocks) *
 				 plan->fs->block_size;
 	result = walk(export, err);
@@ -287,7 +290,7 @@ int export_tree(const ExportPlan *plan, uint64_t *out_entries, Error **err)
 		error_wrap(err, "'/%.300s'", path);
 	} else {
 		result = tar_write_end(plan->packer, err);
-		tell_losses(&export->losses);
+		tell_losses(plan, &export->losses);
 		*out_entries = export->entries;
 	}
 	export_release(export);

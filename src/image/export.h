@@ -20,7 +20,10 @@ typedef struct ExportPlan {
 	Packer *packer;
 	bool keep_seed; /* ember's own files too */
 	bool is_layer;	/* names that mean something in a layer (".wh.x") stay out */
+	void (*on_progress)(uint64_t bytes,
+			    uint64_t total);	 /* total is an estimate; NULL: nobody listens */
+	void (*on_warning)(const char *message); /* NULL: the same */
 } ExportPlan;
 
-/* Progress and what could not be kept go out as events. Does not finish the packer. */
+/* Does not finish the packer. What could not be kept is warned of, each kind once. */
 int export_tree(const ExportPlan *plan, uint64_t *out_entries, Error **err);

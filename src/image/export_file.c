@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "image/events.h"
 #include "image/extfs_format.h"
 #include "util/mem.h"
 
@@ -15,12 +14,14 @@ static void tell_progress(ExportProgress *progress, uint64_t bytes)
 	int64_t now_ms;
 
 	progress->bytes += bytes;
+	if (!progress->tell)
+		return;
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 	if (now_ms - progress->last_ms < PROGRESS_INTERVAL_MS)
 		return;
 	progress->last_ms = now_ms;
-	event_progress(progress->bytes < progress->total ? progress->bytes : progress->total,
+	progress->tell(progress->bytes < progress->total ? progress->bytes : progress->total,
 		       progress->total);
 }
 

@@ -9,9 +9,10 @@
 #include "util/error.h"
 
 typedef struct ExportProgress {
+	void (*tell)(uint64_t bytes, uint64_t total); /* NULL: nobody listens */
 	uint64_t bytes;
 	uint64_t total;	 /* about */
-	int64_t last_ms; /* when the last event went out */
+	int64_t last_ms; /* when it was told last */
 } ExportProgress;
 
 /* `member` describes the file but for its content. */
