@@ -77,19 +77,26 @@ static int mount_clean(const RootDisk *disk, Extfs *fs, Error **err)
 		return -1;
 	if (!fs->needs_recovery)
 		return 0;
-	error_set(err, ERR_STATE,
-		  "the filesystem was not unmounted: its journal is to be replayed first");
-	return error_hint(err, "have that done: --recover (it changes the disk)");
+	if (fs->is_marked)
+		error_set(err, ERR_STATE, "the filesystem is marked as damaged");
+	else
+		error_set(err, ERR_STATE,
+			  "the filesystem was not unmounted: its journal is to be replayed first");
+	return error_hint(err, "have it repaired first: --recover (which changes the disk)");
 }
 
 static int find_run_document(const Job *job, Extfs *fs, ImageConfig *out, Error **err)
 {
 	int result;
 
+	if (!job->config && run_document_find(fs, out, err) < 0)
+		return error_hint(err, "say how to run the image yourself: --config FILE");
 	if (!job->config)
-		return run_document_find(fs, out, err) < 0 ? -1 : 0;
+		return 0;
 	result = run_document_parse(job->config, job->config_length, out, err);
-	return result < 0 ? error_wrap(err, "'%s'", job->options->config) : 0;
+	if (result < 0)
+		error_wrap(err, "'%s'", job->options->config);
+	return result;
 }
 
 /* Write a document where it belongs, and tell its digest and size. */
@@ -143,7 +150,7 @@ static int write_tree(Job *job, Extfs *fs, Written *written, Error **err)
 
 	if (export_tree(&plan, &written->entries, err) < 0 ||
 	    packer_finish(packer, &packed, err) < 0)
-		return -1;
+		return root_disk_hint(err);
 	(void)snprintf(written->diff_id, sizeof(written->diff_id), "%s", packed.diff_id);
 	(void)snprintf(written->digests[LAYOUT_LAYER], sizeof(written->digests[LAYOUT_LAYER]), "%s",
 		       packed.digest);
@@ -163,7 +170,7 @@ static int write_all(void *arg, void *report, Error **err)
 	if (!job->disk.is_found && root_disk_find(&job->disk, err) < 0)
 		return -1;
 	if (mount_clean(&job->disk, &fs, err) < 0)
-		return -1;
+		return root_disk_hint(err);
 	if (!job->options->layout)
 		return write_tree(job, &fs, written, err);
 	if (find_run_document(job, &fs, &run, err) < 0 || write_tree(job, &fs, written, err) < 0)

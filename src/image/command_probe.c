@@ -47,8 +47,10 @@ static int work(void *arg, void *report, Error **err)
 
 	(void)report;
 	if (confine_begin(NULL, 0, err) < 0 || confine_finish(err) < 0 ||
-	    root_disk_find(job->disk, err) < 0 || root_disk_mount(job->disk, &fs, err) < 0)
+	    root_disk_find(job->disk, err) < 0)
 		return -1;
+	if (root_disk_mount(job->disk, &fs, err) < 0)
+		return root_disk_hint(err);
 	used = fs.inode_count - (uint32_t)fs.free_inodes;
 	result = (ProbeResult){
 		.offset = job->disk->place.offset,

@@ -31,6 +31,7 @@ enum {
 	SB_INCOMPAT = 0x60,
 	SB_RO_COMPAT = 0x64,
 	SB_UUID = 0x68,
+	SB_JOURNAL_INODE = 0xe0,
 	SB_DESCRIPTOR_SIZE = 0xfe,
 	SB_FIRST_META_GROUP = 0x104,
 	SB_BLOCKS_HIGH = 0x150,
@@ -77,8 +78,10 @@ int extfs_read_bytes(const Extfs *fs, uint64_t at, void *data, size_t size, Erro
 
 		if (done < 0 && errno == EINTR)
 			continue;
-		if (done < 0)
-			return error_set_errno(err, errno, "read the disk");
+		if (done < 0) {
+			error_set_errno(err, errno, "read the disk");
+			return error_hint(err, "see whether it is failing: dmesg | tail");
+		}
 		if (done == 0)
 			return extfs_damaged(err, "the disk ends before it does");
 		bytes += done;
@@ -180,10 +183,13 @@ static int check_superblock(Extfs *fs, const uint8_t *sb, Error **err)
 	return 0;
 }
 
-static bool needs_recovery(const uint8_t *sb)
+/* The flag alone says only that somebody has mounted it; no inode means that the journal is on another disk. */
+static bool needs_recovery(Extfs *fs, const uint8_t *sb)
 {
+	uint32_t journal = get32(sb + SB_JOURNAL_INODE);
+
 	if (get32(sb + SB_INCOMPAT) & EXT3_FEATURE_INCOMPAT_RECOVER)
-		return true;
+		return journal == 0 || extfs_journal_is_used(fs, journal);
 	return !(get32(sb + SB_COMPAT) & EXT3_FEATURE_COMPAT_HAS_JOURNAL) &&
 	       !(get16(sb + SB_STATE) & EXT2_VALID_FS);
 }
@@ -317,7 +323,8 @@ int extfs_open(Extfs *fs, int fd, uint64_t offset, uint64_t size, Error **err)
 	opened.xattr_bytes_left = MAX_XATTR_BYTES;
 	if (read_groups(&opened, sb, err) < 0)
 		return -1;
-	opened.needs_recovery = needs_recovery(sb);
+	opened.is_marked = get16(sb + SB_STATE) & EXT2_ERROR_FS;
+	opened.needs_recovery = opened.is_marked || needs_recovery(&opened, sb);
 	if (get32(sb + SB_RO_COMPAT) & EXT4_FEATURE_RO_COMPAT_BIGALLOC)
 		opened.free_blocks <<=
 			(get32(sb + SB_LOG_CLUSTER_SIZE) - get32(sb + SB_LOG_BLOCK_SIZE)) & 31;

@@ -37,6 +37,7 @@ typedef struct Extfs {
 	uint64_t free_inodes;
 	uint32_t seed; /* of all checksums */
 	bool has_checksums;
+	bool is_marked;		   /* as damaged, by whoever mounted it */
 	bool needs_recovery;	   /* the journal holds changes, or nobody unmounted it */
 	uint64_t blocks_left;	   /* that may still be followed */
 	uint64_t xattr_bytes_left; /* of extended attributes that may still be read */

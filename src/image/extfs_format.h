@@ -62,6 +62,12 @@ bool extfs_has_blocks(const Extfs *fs, uint64_t block, uint64_t count);
 /* One block of metadata, checked and accounted for. */
 int extfs_read_block(Extfs *fs, uint64_t block, void *data, Error **err);
 
+/* Also one that the filesystem keeps for itself. */
+int extfs_read_own_inode(Extfs *fs, uint32_t number, ExtInode *out, Error **err);
+
+/* Does the journal that lies in inode `number` hold changes? One that cannot be read may. */
+bool extfs_journal_is_used(Extfs *fs, uint32_t number);
+
 /* Attributes stored in the inode: "system.data" is what does not fit beside the map of an inline file. NULL: none. */
 int extfs_inline_rest(const Extfs *fs, const ExtInode *inode, const uint8_t **out_data,
 		      size_t *out_size, Error **err);

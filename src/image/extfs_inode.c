@@ -108,14 +108,13 @@ static int check(const Extfs *fs, const ExtInode *inode, Error **err)
 	return 0;
 }
 
-int extfs_read_inode(Extfs *fs, uint32_t number, ExtInode *out, Error **err)
+int extfs_read_own_inode(Extfs *fs, uint32_t number, ExtInode *out, Error **err)
 {
 	uint32_t group, index;
 	uint64_t at;
 
-	if (number == 0 || number > fs->inode_count ||
-	    (number < fs->first_inode && number != EXTFS_ROOT))
-		return extfs_damaged(err, "there is no inode %u for a name", number);
+	if (number == 0 || number > fs->inode_count)
+		return extfs_damaged(err, "there is no inode %u", number);
 	group = (number - 1) / fs->inodes_per_group;
 	index = (number - 1) % fs->inodes_per_group;
 	at = fs->inode_tables[group] * fs->block_size + (uint64_t)index * fs->inode_size;
@@ -125,9 +124,14 @@ int extfs_read_inode(Extfs *fs, uint32_t number, ExtInode *out, Error **err)
 	if (check_checksum(fs, out, err) < 0)
 		return -1;
 	decode(fs, out);
-	if (check(fs, out, err) < 0)
-		return -1;
-	return 0;
+	return check(fs, out, err);
+}
+
+int extfs_read_inode(Extfs *fs, uint32_t number, ExtInode *out, Error **err)
+{
+	if (number < fs->first_inode && number != EXTFS_ROOT)
+		return extfs_damaged(err, "inode %u cannot have a name", number);
+	return extfs_read_own_inode(fs, number, out, err);
 }
 
 bool extfs_is_inline(const ExtInode *inode)

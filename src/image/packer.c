@@ -14,9 +14,10 @@
 
 struct Packer {
 	int fd;
-	Compressor *compressor; /* NULL: as it is */
+	const CompressLibrary *library; /* NULL: as it is */
+	void *stream;
 	Hasher in_hasher;
-	Hasher out_hasher; /* unused without a compressor: both digests are one */
+	Hasher out_hasher; /* unused without a library: both digests are one */
 	uint64_t position;
 	uint64_t written;
 	size_t in_used;
@@ -34,7 +35,8 @@ Packer *packer_open(int fd, Compression compression)
 	packer->written = 0;
 	packer->in_used = 0;
 	packer->out_used = 0;
-	packer->compressor = compression == COMPRESSION_NONE ? NULL : compressor_open(compression);
+	packer->library = compress_library(compression, NULL);
+	packer->stream = packer->library ? packer->library->open() : NULL;
 	hasher_init(&packer->in_hasher, NULL);
 	hasher_init(&packer->out_hasher, NULL);
 	return packer;
@@ -44,7 +46,8 @@ void packer_close(Packer *packer)
 {
 	if (!packer)
 		return;
-	compressor_close(packer->compressor);
+	if (packer->library)
+		packer->library->close(packer->stream);
 	hasher_release(&packer->in_hasher);
 	hasher_release(&packer->out_hasher);
 	free(packer);
@@ -53,8 +56,10 @@ void packer_close(Packer *packer)
 static int write_out(Packer *packer, const uint8_t *data, size_t size, Error **err)
 {
 	packer->written += size;
-	return fs_write_all(packer->fd, data, size, err) < 0 ? error_wrap(err, "write the output")
-							     : 0;
+	if (fs_write_all(packer->fd, data, size, err) == 0)
+		return 0;
+	error_wrap(err, "write the output");
+	return error_hint(err, "see whether there is room: df -h");
 }
 
 static int flush_out(Packer *packer, Error **err)
@@ -75,7 +80,7 @@ static int compress_in(Packer *packer, bool is_last, Error **err)
 
 		step.out = packer->out + packer->out_used;
 		step.out_size = OUT_SIZE - packer->out_used;
-		done = compressor_step(packer->compressor, &step, err);
+		done = packer->library->step(packer->stream, &step, err);
 		if (done < 0)
 			return -1;
 		packer->out_used = OUT_SIZE - step.out_size;
@@ -91,8 +96,8 @@ static int flush_in(Packer *packer, bool is_last, Error **err)
 	int result;
 
 	hasher_add(&packer->in_hasher, packer->in, packer->in_used);
-	result = packer->compressor ? compress_in(packer, is_last, err)
-				    : write_out(packer, packer->in, packer->in_used, err);
+	result = packer->library ? compress_in(packer, is_last, err)
+				 : write_out(packer, packer->in, packer->in_used, err);
 	packer->in_used = 0;
 	return result;
 }
@@ -156,11 +161,10 @@ uint64_t packer_position(const Packer *packer)
 
 int packer_finish(Packer *packer, Packed *out, Error **err)
 {
-	if (flush_in(packer, true, err) < 0 || (packer->compressor && flush_out(packer, err) < 0))
+	if (flush_in(packer, true, err) < 0 || (packer->library && flush_out(packer, err) < 0))
 		return -1;
 	out->diff_id = hasher_finish(&packer->in_hasher);
-	out->digest = packer->compressor ? hasher_finish(&packer->out_hasher)
-					 : xstrdup(out->diff_id);
+	out->digest = packer->library ? hasher_finish(&packer->out_hasher) : xstrdup(out->diff_id);
 	out->size = packer->written;
 	return 0;
 }

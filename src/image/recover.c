@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -21,7 +22,6 @@
 
 typedef struct Job {
 	const char *program;
-	const char *mode;
 	int fd;
 	const RootDisk *disk;
 } Job;
@@ -44,7 +44,7 @@ static int start(const Job *job, int *out_stdout, Error **err)
 	const struct rlimit cpu = { MAX_CPU_S, MAX_CPU_S };
 	const struct rlimit size = { job->disk->size, job->disk->size };
 	char name[64];
-	char *const argv[] = { (char *)(uintptr_t)job->program, (char *)(uintptr_t)job->mode, name,
+	char *const argv[] = { (char *)(uintptr_t)job->program, (char *)(uintptr_t) "-fy", name,
 			       NULL };
 	char *const env[] = { (char *)(uintptr_t) "LC_ALL=C", NULL };
 
@@ -53,6 +53,8 @@ static int start(const Job *job, int *out_stdout, Error **err)
 	*out_stdout = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, DISK_FD + 1);
 	if (take_fds(job, err) < 0 || confine_program(DISK_FD, err) < 0)
 		return -1;
+	/* A filesystem that claims to be larger than its disk does not make it so: an error, no signal. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)setrlimit(RLIMIT_CPU, &cpu);
 	(void)setrlimit(RLIMIT_FSIZE, &size);
 	(void)execve(job->program, argv, env);
@@ -83,10 +85,11 @@ static char *find_program(void)
 
 int recover(const char *path, const RootDisk *disk, Error **err)
 {
-	static const char *const modes[] = { "-p", "-fy" };
 	auto_free char *program = find_program();
 	auto_fd fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
-	int status = 0;
+	Job job = { program, fd, disk };
+	Worker worker = { .title = "repair (e2fsck)", .run = work, .arg = &job };
+	int status;
 
 	if (fd < 0) {
 		error_set_errno(err, errno, "open '%s' for writing", path);
@@ -98,17 +101,15 @@ int recover(const char *path, const RootDisk *disk, Error **err)
 	}
 	if (failpoint("image.disk.recover", err) < 0)
 		return -1;
-	/* Careful first: it is enough, and quick, where only a journal is to be replayed. */
-	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-		Job job = { program, modes[i], fd, disk };
-		Worker worker = { .title = "repair (e2fsck)", .run = work, .arg = &job };
-
-		status = worker_run(&worker, err);
-		if (status <= FIXED)
-			return status < 0 ? -1 : 0;
-		if (status == CANNOT_START || status > 128)
-			return EXIT_FAILURE;
-	}
+	status = worker_run(&worker, err);
+	if (status < 0 || worker.was_ended)
+		return status;
+	if (status == CANNOT_START)
+		return EXIT_FAILURE;
+	/* Once it has replayed a journal e2fsck (1.47) opens the disk again, and forgets that the filesystem does not begin
+	 * where the disk does. The changes are in their places by then; who reads the disk next will see. */
+	if (status <= FIXED || disk->place.offset > 0)
+		return 0;
 	error_set(err, ERR_FAILED, "e2fsck cannot repair the filesystem (exit status %d)", status);
 	return error_hint(err, "see what it says: e2fsck -fn '%s'", path);
 }

@@ -48,6 +48,12 @@ int root_disk_mount(const RootDisk *disk, Extfs *out, Error **err)
 	return extfs_open(out, disk->fd, disk->place.offset, disk->place.size, err);
 }
 
+int root_disk_hint(Error **err)
+{
+	return error_hint(err,
+			  "copy what you need out of a running VM instead: ember cp NAME:PATH .");
+}
+
 void root_disk_release(RootDisk *disk)
 {
 	close_fd(&disk->fd);

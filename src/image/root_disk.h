@@ -26,6 +26,8 @@ typedef struct RootDisk {
 int root_disk_open(RootDisk *disk, const ExportOptions *options, Error **err);
 /* Where is the filesystem? For the worker. */
 int root_disk_find(RootDisk *disk, Error **err);
+/* To an error that has no hint yet: how else to get at what is on the disk. Returns -1. */
+int root_disk_hint(Error **err);
 int root_disk_mount(const RootDisk *disk, Extfs *out, Error **err);
 void root_disk_release(RootDisk *disk);
 #define auto_root_disk CLEANUP(root_disk_release)

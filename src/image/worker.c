@@ -39,7 +39,7 @@ static int work(const Worker *worker, int report_fd, pid_t parent)
 }
 
 /* Wait for the worker. Returns its exit status, or that of an interrupt or crash once it has been announced. */
-static int watch(const Worker *worker, pid_t pid, const sigset_t *signals)
+static int watch(Worker *worker, pid_t pid, const sigset_t *signals)
 {
 	auto_error error = NULL;
 	int status = 0;
@@ -57,6 +57,7 @@ static int watch(const Worker *worker, pid_t pid, const sigset_t *signals)
 	}
 	if (!canceled && WIFEXITED(status))
 		return WEXITSTATUS(status);
+	worker->was_ended = true;
 	canceled = canceled || WTERMSIG(status) == SIGPIPE;
 	if (canceled) {
 		error_set(&error, ERR_CANCELED, "interrupted");
@@ -89,7 +90,7 @@ static int read_report(const Worker *worker, int fd, Error **err)
 	return 0;
 }
 
-int worker_run(const Worker *worker, Error **err)
+int worker_run(Worker *worker, Error **err)
 {
 	int ends[2];
 	pid_t parent = getpid();

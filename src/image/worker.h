@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "util/error.h"
@@ -18,11 +19,12 @@ typedef struct Worker {
 		*bad_blob;  /* where it names a blob that is to blame (events.h); NULL: nowhere */
 	void *report;	    /* plain bytes that come back when it succeeds; NULL: none */
 	size_t report_size; /* at most 4,096 */
+	bool was_ended;	    /* out: it was killed or crashed, and that has been announced */
 } Worker;
 
 /* Run it to its end. Returns the exit status of the program; what failed in the worker, or killed it, has then been
  * announced. -1 with an Error when it could not be started. SIGINT, SIGTERM and SIGHUP end it, and stay blocked. */
-int worker_run(const Worker *worker, Error **err);
+int worker_run(Worker *worker, Error **err);
 
 /* Announce an error; returns the exit status for it. */
 int worker_report(const Error *error);

@@ -214,7 +214,8 @@ make_context() {
 		rm -rf "$disk" "$BATS_TEST_TMPDIR/tree"
 		mkdir -p "$BATS_TEST_TMPDIR/tree/etc"
 		mke2fs -q -t ext4 -d "$BATS_TEST_TMPDIR/tree" "$disk" 16M
-		debugfs -w -R 'feature needs_recovery' "$disk" >/dev/null 2>&1
+		head -c 1024 /dev/zero >"$BATS_TEST_TMPDIR/block"
+		printf 'jo\njw -b 9000 %s\njc\n' "$BATS_TEST_TMPDIR/block" | debugfs -w -f - "$disk" >/dev/null 2>&1
 	}
 	export_layout() {
 		"$EMBER_BUILD/ember-image" export --disk "$disk" --layout "$layout:t" --recover >&2
