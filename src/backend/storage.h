@@ -34,6 +34,7 @@ typedef struct StorageBackend {
 	const char *name;    /* as typed in --storage and stored in config.json */
 	const char *summary; /* one line for `init` and `doctor` */
 	bool needs_root;
+	bool has_own_store; /* a file or device of its own: `path` and `size_bytes` of the site mean something */
 
 	/* Can this host use it for that site? 1 yes, 0 no; *out_reason says why either way, in
 	 * words for the user ("the state directory's filesystem clones files"). Tried, not guessed;

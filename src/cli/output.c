@@ -252,8 +252,9 @@ static const char *general_hint(ErrorCode code)
 	case ERR_USAGE:
 		return "ember help COMMAND shows how it is used";
 	case ERR_NOT_FOUND:
-		return "ember vm list and ember image list show what there is";
+		return "check the spelling; ember vm list and ember image list show what ember has";
 	case ERR_EXISTS:
+		return "choose another name or place, or remove what is there";
 	case ERR_STATE:
 		return "ember vm list shows the state of every VM";
 	case ERR_BUSY:

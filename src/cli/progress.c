@@ -13,12 +13,19 @@
 #include "util/mem.h"
 #include "util/str.h"
 
-#define NS_PER_MS      1000000LL
-#define SHOW_AFTER_MS  500
-#define REDRAW_MS      100
-#define BAR_WIDTH      24U
+#define NS_PER_MS     1000000LL
+#define SHOW_AFTER_MS 500
+#define REDRAW_MS     100
+#define BAR_WIDTH     24U
+#define NARROW_BAR    10U
+/* Below this the bar is the narrow one. */
+#define WIDE_ENOUGH    100U
 #define FALLBACK_WIDTH 80U
 #define ERASE_LINE     "\r\033[K"
+/* What a step is called is cut down to this, so that its figures can be seen. */
+#define TEXT_LEAST 12U
+/* How long a change of the rate takes to be seen: quick enough to be true, slow enough to be read. */
+#define RATE_SECONDS 2.0
 
 struct Progress {
 	int fd;
@@ -35,6 +42,7 @@ struct Progress {
 	int64_t began_ns;
 	uint64_t done;
 	uint64_t total;
+	ProgressRate rate;
 };
 
 static void put(const Progress *progress, const char *text)
@@ -52,7 +60,7 @@ static char *seconds_text(int64_t elapsed_ms)
 			 (long long)(elapsed_ms / 1000 % 60));
 }
 
-static char *bytes_text(uint64_t done, uint64_t total)
+static char *bytes_text(uint64_t done, uint64_t total, unsigned bar_width)
 {
 	auto_free char *have = size_text(done);
 	auto_free char *all = total ? size_text(total) : NULL;
@@ -63,10 +71,10 @@ static char *bytes_text(uint64_t done, uint64_t total)
 		return xasprintf("  %s", have);
 	if (done > total)
 		done = total;
-	filled = (unsigned)((double)done / (double)total * BAR_WIDTH);
-	memset(bar, '-', BAR_WIDTH);
+	filled = (unsigned)((double)done / (double)total * bar_width);
+	memset(bar, '-', bar_width);
 	memset(bar, '#', filled);
-	bar[BAR_WIDTH] = '\0';
+	bar[bar_width] = '\0';
 	return xasprintf("  [%s] %3u%%  %s of %s", bar,
 			 (unsigned)((double)done * 100 / (double)total), have, all);
 }
@@ -84,15 +92,55 @@ static void cut(char *text, unsigned width)
 	}
 }
 
-char *progress_line(const char *text, int64_t elapsed_ms, uint64_t done, uint64_t total,
-		    unsigned width)
+static unsigned columns(const char *text)
 {
-	auto_free char *bytes = done || total ? bytes_text(done, total) : xstrdup("");
-	auto_free char *seconds = seconds_text(elapsed_ms);
-	char *line = xasprintf("%s%s  %s", text, bytes, seconds);
+	unsigned used = 0;
 
-	cut(str_make_printable(line), width);
+	for (; *text; text++)
+		if (((unsigned char)*text & 0xc0) != 0x80)
+			used++;
+	return used;
+}
+
+char *progress_line(const char *text, int64_t elapsed_ms, uint64_t done, uint64_t total,
+		    uint64_t rate, unsigned width)
+{
+	unsigned bar_width = width < WIDE_ENOUGH ? NARROW_BAR : BAR_WIDTH;
+	auto_free char *bytes = done || total ? bytes_text(done, total, bar_width) : xstrdup("");
+	auto_free char *speed = rate ? size_text(rate) : NULL;
+	auto_free char *seconds = seconds_text(elapsed_ms);
+	auto_free char *figures = xasprintf("%s%s%s%s  %s", bytes, speed ? "  " : "",
+					    speed ? speed : "", speed ? "/s" : "", seconds);
+	auto_free char *name = str_make_printable(xstrdup(text));
+	unsigned room = columns(figures);
+	char *line;
+
+	room = width > room ? width - room : 0;
+	cut(name, room > TEXT_LEAST ? room : TEXT_LEAST);
+	line = xasprintf("%s%s", name, figures);
+	cut(line, width);
 	return line;
+}
+
+void progress_rate_look(ProgressRate *rate, int64_t now_ns, uint64_t done)
+{
+	double seconds, now;
+
+	if (!rate->at_ns || done < rate->done) {
+		*rate = (ProgressRate){ .at_ns = now_ns, .done = done };
+		return;
+	}
+	seconds = (double)(now_ns - rate->at_ns) / 1e9;
+	if (seconds <= 0)
+		return;
+	now = (double)(done - rate->done) / seconds;
+	/* What came at once, before anybody looked, says how fast it began. */
+	if (rate->per_second <= 0)
+		rate->per_second = now;
+	else
+		rate->per_second += (now - rate->per_second) * seconds / (seconds + RATE_SECONDS);
+	rate->at_ns = now_ns;
+	rate->done = done;
 }
 
 static unsigned terminal_width(int fd)
@@ -118,10 +166,13 @@ static void erase(Progress *progress)
 
 static void draw(Progress *progress)
 {
-	auto_free char *line = progress_line(progress->step, elapsed_ms(progress), progress->done,
-					     progress->total, terminal_width(progress->fd));
-	auto_free char *all = xasprintf(ERASE_LINE "%s", line);
+	auto_free char *line = NULL;
+	auto_free char *all = NULL;
 
+	progress_rate_look(&progress->rate, clock_monotonic_ns(), progress->done);
+	line = progress_line(progress->step, elapsed_ms(progress), progress->done, progress->total,
+			     (uint64_t)progress->rate.per_second, terminal_width(progress->fd));
+	all = xasprintf(ERASE_LINE "%s", line);
 	put(progress, all);
 	progress->is_drawn = true;
 }
@@ -135,8 +186,11 @@ static void finish_step(Progress *progress)
 		return;
 	erase(progress);
 	if (stays) {
-		auto_free char *line = progress_line(progress->step, elapsed_ms(progress), 0, 0,
-						     FALLBACK_WIDTH * 2);
+		int64_t took_ms = elapsed_ms(progress);
+		uint64_t moved = progress->total ? progress->total : progress->done;
+		uint64_t rate = took_ms > SHOW_AFTER_MS ? moved * 1000 / (uint64_t)took_ms : 0;
+		auto_free char *line =
+			progress_line(progress->step, took_ms, moved, 0, rate, FALLBACK_WIDTH * 2);
 		auto_free char *all = xasprintf("%s\n", line);
 
 		put(progress, all);
@@ -207,6 +261,7 @@ void progress_step(Progress *progress, const char *text)
 		progress->step = xstrdup(text);
 		progress->began_ns = clock_monotonic_ns();
 		progress->done = progress->total = 0;
+		progress->rate = (ProgressRate){ .at_ns = progress->began_ns };
 		if (progress->is_terminal && !progress->has_painter)
 			start_painter(progress);
 	}

@@ -31,6 +31,17 @@ void progress_resume(Progress *progress);
 /* Abandons the step under way. */
 void progress_free(Progress *progress);
 
-/* One line for a step, at most `width` columns; owned. */
+/* How fast bytes come, smoothed over some seconds. Zero is empty. */
+typedef struct ProgressRate {
+	int64_t at_ns; /* of the last look; 0: there was none */
+	uint64_t done;
+	double per_second;
+} ProgressRate;
+
+/* Look again: so many are done now. Fewer than before begin a new measurement. */
+void progress_rate_look(ProgressRate *rate, int64_t now_ns, uint64_t done);
+
+/* One line for a step, at most `width` columns; a long text gives way to the figures. `rate`: bytes a second, 0: not shown.
+ * Owned. */
 char *progress_line(const char *text, int64_t elapsed_ms, uint64_t done, uint64_t total,
-		    unsigned width) MUST_USE;
+		    uint64_t rate, unsigned width) MUST_USE;

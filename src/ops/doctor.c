@@ -7,6 +7,7 @@
 
 #include "backend/registry.h"
 #include "model/size.h"
+#include "ops/image_blobs.h"
 #include "ops/image_engine.h"
 #include "ops/system.h"
 #include "util/fs.h"
@@ -211,6 +212,24 @@ static void check_storage(Context *ctx, DoctorReport *report)
 		    xasprintf("%s, %s free", ctx->storage->name, free_text), NULL);
 }
 
+/* Nobody needs the blobs, so they are the first place to look for space. */
+static void check_blobs(const Context *ctx, DoctorReport *report)
+{
+	auto_free char *held = NULL;
+	auto_free char *left = NULL;
+	uint64_t count = 0, bytes = 0, free_bytes = 0;
+
+	if (!ctx->config.instance_id || image_blobs_usage(ctx, &count, &bytes, NULL) < 0 ||
+	    fs_free_bytes(ctx->store.dir, &free_bytes, NULL) < 0)
+		return;
+	held = size_text(bytes);
+	left = size_text(free_bytes);
+	add(report, "blob cache", free_bytes < LOW_SPACE ? CHECK_WARN : CHECK_PASS,
+	    xasprintf("%s in %llu blobs, %s free beside them", held, (unsigned long long)count,
+		      left),
+	    free_bytes < LOW_SPACE ? "ember image prune --blobs" : NULL);
+}
+
 static void check_network(const Context *ctx, DoctorReport *report)
 {
 	const char *wish = ctx->config.network ? ctx->config.network : "auto";
@@ -272,6 +291,7 @@ int ops_doctor(Context *ctx, DoctorReport *out_report, Error **err)
 		return -1;
 	check_hypervisors(out_report);
 	check_storage(ctx, out_report);
+	check_blobs(ctx, out_report);
 	check_network(ctx, out_report);
 	check_programs(out_report);
 	check_engine(out_report);

@@ -15,6 +15,17 @@ int ops_image_list(Context *ctx, ImageList *out_list, Error **err)
 	return records_list_images(&ctx->store, out_list, err);
 }
 
+/* A name or reference of an image at all? What is none can be neither here nor anywhere else. */
+static int check_words(const char *text, Error **err)
+{
+	CLEANUP(image_ref_release) ImageRef ref = { 0 };
+
+	if (name_check("image", text, NULL) == 0 || str_starts_with(text, "oci:") ||
+	    str_starts_with(text, "oci-archive:") || str_starts_with(text, "docker-archive:"))
+		return 0;
+	return image_ref_parse(text, &ref, err);
+}
+
 static int find_by_reference(Context *ctx, const char *text, Image *out_image, Error **err)
 {
 	CLEANUP(image_ref_release) ImageRef ref = { 0 };
@@ -55,6 +66,8 @@ int ops_image_find(Context *ctx, const char *text, Image *out_image, Error **err
 	missing = find_by_reference(ctx, text, out_image, err);
 	if (missing <= 0)
 		return missing;
+	if (check_words(text, err) < 0)
+		return -1;
 	shown = str_make_printable(xasprintf("%.100s", text));
 	images = store_path(&ctx->store, "images");
 	(void)fs_list(images, &names, NULL);

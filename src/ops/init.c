@@ -30,11 +30,25 @@ static bool is_auto(const char *name)
 	return !name || !strcmp(name, "auto");
 }
 
+/* Only a store of ember's own has a file and a size. */
+static int check_store_options(const InitOptions *options, Error **err)
+{
+	const StorageBackend *storage = storage_backend_find(options->storage, err);
+
+	if (!storage)
+		return -1;
+	if (storage->has_own_store || (!options->size_bytes && !options->storage_path))
+		return 0;
+	error_set(err, ERR_USAGE, "%s storage takes no %s", storage->name,
+		  options->size_bytes ? "--size" : "--storage-path");
+	return error_hint(err, "leave it out, or have a store made: ember init --storage btrfs");
+}
+
 static int check_options(Context *ctx, const InitOptions *options, Error **err)
 {
 	const char *id = options->instance_id;
 
-	if (!is_auto(options->storage) && !storage_backend_find(options->storage, err))
+	if (!is_auto(options->storage) && check_store_options(options, err) < 0)
 		return -1;
 	if (!is_auto(options->hypervisor) && !hypervisor_backend_find(options->hypervisor, err))
 		return -1;
@@ -162,15 +176,9 @@ static int make_store(Context *ctx, InitResult *result, Error **err)
 	return error_wrap(err, "prepare %s storage", ctx->storage->name);
 }
 
-static int initialize(Context *ctx, const InitOptions *options, InitResult *result, Error **err)
+static int choose_and_make(Context *ctx, const InitOptions *options, InitResult *result,
+			   Error **err)
 {
-	auto_fd lock = -1;
-
-	if (failpoint("init.dirs", err) < 0 || store_make_dirs(&ctx->store, err) < 0 ||
-	    store_lock_op(&ctx->store, "store", "init", &lock, err) < 0)
-		return -1;
-	if (store_is_initialized(&ctx->store))
-		return refuse_initialized(ctx, err);
 	fill_config(ctx, options);
 	if (kernel_wish_absolute(&ctx->config.kernel, err) < 0 ||
 	    (options->storage_path &&
@@ -185,6 +193,26 @@ static int initialize(Context *ctx, const InitOptions *options, InitResult *resu
 	return 0;
 }
 
+/* A refused init leaves nothing where there was nothing. Under the lock, so that it is nobody else's either. */
+static int initialize(Context *ctx, const InitOptions *options, InitResult *result, Error **err)
+{
+	bool is_new = store_check_mark(&ctx->store, NULL) < 0;
+	auto_error undo = NULL;
+	auto_fd lock = -1;
+
+	if (failpoint("init.dirs", err) < 0 || store_make_dirs(&ctx->store, err) < 0 ||
+	    store_lock_op(&ctx->store, "store", "init", &lock, err) < 0)
+		return -1;
+	if (store_is_initialized(&ctx->store))
+		return refuse_initialized(ctx, err);
+	if (choose_and_make(ctx, options, result, err) == 0)
+		return 0;
+	context_close_storage(ctx);
+	if (is_new && store_unmake(&ctx->store, &undo) < 0)
+		report_warning_error(ctx, &undo, "remove what was made in '%s'", ctx->store.dir);
+	return -1;
+}
+
 int ops_init(Context *ctx, const InitOptions *options, InitResult *out_result, Error **err)
 {
 	CLEANUP(init_result_release) InitResult result = { 0 };
@@ -194,7 +222,6 @@ int ops_init(Context *ctx, const InitOptions *options, InitResult *out_result, E
 	if (check_options(ctx, options, err) < 0)
 		return -1;
 	if (initialize(ctx, options, &result, err) < 0) {
-		/* The directories stay: they hold nothing, and the next init uses them. */
 		context_close_storage(ctx);
 		config_release(&ctx->config);
 		return -1;

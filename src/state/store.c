@@ -187,6 +187,23 @@ int store_check_mark(const Store *store, Error **err)
 			  store->dir);
 }
 
+int store_unmake(const Store *store, Error **err)
+{
+	auto_free char *marker = store_path(store, MARKER);
+	auto_free char *locks = store_path(store, "locks");
+
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
+		auto_free char *path = store_path(store, directories[i]);
+
+		if (strcmp(directories[i], "locks") != 0 && rmdir(path) < 0 && errno != ENOENT)
+			return error_set_errno(err, errno, "remove '%s'", path);
+	}
+	if (fs_remove_tree(locks, err) < 0 || fs_remove(marker, err) < 0)
+		return -1;
+	(void)rmdir(store->dir); /* stays when something else is in it */
+	return 0;
+}
+
 int store_purge(const Store *store, Error **err)
 {
 	auto_free char *marker = store_path(store, MARKER);

@@ -44,6 +44,8 @@ bool store_is_initialized(const Store *store);
 int store_make_dirs(const Store *store, Error **err);
 /* ERR_STATE unless ember made what is in the state directory. */
 int store_check_mark(const Store *store, Error **err);
+/* Take back store_make_dirs(), as long as nothing came into the directories but locks. */
+int store_unmake(const Store *store, Error **err);
 /* Remove all that ember makes in a state directory, and the directory when nothing else is in it. */
 int store_purge(const Store *store, Error **err);
 /* Make RUN/ID8 (0700, ours; RUN itself when vm_id is NULL) and give its path; owned. */

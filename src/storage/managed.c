@@ -494,16 +494,16 @@ static int managed_probe(const StorageSite *site, const Filesystem *fs, char **o
 		return managed_check(site, &(fs), out_reason, err);                        \
 	}
 
-#define MANAGED_TABLE(fs)                                                                         \
-	{                                                                                         \
-		.name = #fs,                                                                      \
-		.summary = "a file or device formatted as " #fs " by ember, mounted when needed", \
-		.needs_root = true, .probe = fs##_probe, .init = fs##_init, .open = fs##_open,    \
-		.close = clonefile_close, .deinit = fs##_deinit,                                  \
-		.import_path = clonefile_import_path, .import_commit = clonefile_import_commit,   \
-		.clone = clonefile_clone, .seal = clonefile_seal, .destroy = clonefile_destroy,   \
-		.resize = clonefile_resize, .list = clonefile_list, .path = clonefile_path,       \
-		.size = clonefile_size, .capacity = clonefile_capacity, .check = fs##_check,      \
+#define MANAGED_TABLE(fs)                                                                          \
+	{                                                                                          \
+		.name = #fs,                                                                       \
+		.summary = "a file or device formatted as " #fs " by ember, mounted when needed",  \
+		.needs_root = true, .has_own_store = true, .probe = fs##_probe, .init = fs##_init, \
+		.open = fs##_open, .close = clonefile_close, .deinit = fs##_deinit,                \
+		.import_path = clonefile_import_path, .import_commit = clonefile_import_commit,    \
+		.clone = clonefile_clone, .seal = clonefile_seal, .destroy = clonefile_destroy,    \
+		.resize = clonefile_resize, .list = clonefile_list, .path = clonefile_path,        \
+		.size = clonefile_size, .capacity = clonefile_capacity, .check = fs##_check,       \
 	}
 
 MANAGED_FUNCTIONS(btrfs)

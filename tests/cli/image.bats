@@ -134,6 +134,17 @@ teardown() {
 	done
 }
 
+@test "create from what is no reference: exit 2; from what is not here: exit 3" {
+	local reference
+
+	for reference in 'UPPER/Case' 'a b' 'x@sha256:12' ''; do
+		expect 2 ember vm create none --image "$reference" --no-start
+		contains "$stderr" "hint: "
+	done
+	expect 3 ember vm create none --image nosuch --no-start
+	expect 3 ember vm create none --image "oci:$BATS_TEST_TMPDIR/nosuch" --no-start
+}
+
 @test "an OCI layout that is not there, or lacks the tag: exit 3" {
 	expect 3 ember image pull "oci:$BATS_TEST_TMPDIR/none:latest"
 	contains "$stderr" "hint: "

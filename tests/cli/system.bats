@@ -154,7 +154,14 @@ teardown_file() {
 	expect 2 ember -s "$none" init --storage floppy
 	contains "$stderr" btrfs
 	expect 2 ember -s "$none" init --storage btrfs --size 4
-	[ ! -e "$none/config.json" ]
+	expect 2 ember -s "$none" init --storage reflink --size 4G
+	explains "takes no --size" "--storage btrfs"
+	expect 2 ember -s "$none" init --storage reflink --storage-path "$BATS_TEST_TMPDIR/file"
+	explains "takes no --storage-path"
+	[ ! -e "$none" ]
+	# One that is refused after the directories were made, too.
+	EMBER_FAIL_AT=init.storage expect 1 ember -s "$none" init
+	[ ! -e "$none" ]
 }
 
 @test "a full disk: a clear error, nothing left, and the others work" {
@@ -345,6 +352,7 @@ teardown_file() {
 	expect 0 "${as[@]}" vm delete --force mine two 3>&-
 	expect 5 "${as[@]}" -s "$home/other" init --storage btrfs 3>&-
 	contains "$stderr" "root" "hint: "
+	[ ! -e "$home/other" ]
 	expect 0 "${as[@]}" deinit --purge 3>&-
 	rm -rf "$home"
 }

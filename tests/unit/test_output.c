@@ -95,15 +95,46 @@ static void test_plain(void)
 
 static void test_progress_line(void)
 {
-	auto_free char *step = progress_line("fetch\x1bkernel", 61500, 0, 0, 80);
-	auto_free char *bar = progress_line("import", 1500, 512 * MIB, GIB, 80);
-	auto_free char *unknown = progress_line("import", 0, 512 * MIB, 0, 80);
-	auto_free char *narrow = progress_line("gr\xc3\xbc\xc3\x9f", 0, 0, 0, 3);
+	auto_free char *step = progress_line("fetch\x1bkernel", 61500, 0, 0, 0, 80);
+	auto_free char *bar = progress_line("import", 1500, 512 * MIB, GIB, 0, 100);
+	auto_free char *fast = progress_line("fetch", 1500, 512 * MIB, GIB, 12 * MIB + 314573, 100);
+	auto_free char *unknown = progress_line("import", 0, 512 * MIB, 0, 0, 80);
+	auto_free char *narrow = progress_line("gr\xc3\xbc\xc3\x9f", 0, 0, 0, 0, 3);
+	auto_free char *lengthy = progress_line(
+		"fetch registry.example.org:5000/a/long/name:latest", 1500, MIB, 2 * MIB, MIB, 80);
 
 	CHECK_STR(step, "fetch?kernel  1m01s");
 	CHECK_STR(bar, "import  [############------------]  50%  512 MiB of 1 GiB  1.5 s");
+	CHECK_STR(fast,
+		  "fetch  [############------------]  50%  512 MiB of 1 GiB  12.3 MiB/s  1.5 s");
 	CHECK_STR(unknown, "import  512 MiB  0.0 s");
 	CHECK_STR(narrow, "gr\xc3\xbc");
+	CHECK_STR(
+		lengthy,
+		"fetch registry.example.org:50  [#####-----]  50%  1 MiB of 2 MiB  1 MiB/s  1.5 s");
+}
+
+static void test_progress_rate(void)
+{
+	ProgressRate rate = { 0 };
+	const int64_t second = 1000000000;
+	double before;
+
+	progress_rate_look(&rate, second, 0);
+	progress_rate_look(&rate, 2 * second, 10 * MIB);
+	CHECK(rate.per_second == 10.0 * MIB);
+	/* A pause shows, but not at once. */
+	progress_rate_look(&rate, 3 * second, 10 * MIB);
+	CHECK(rate.per_second > 5.0 * MIB && rate.per_second < 10.0 * MIB);
+	before = rate.per_second;
+	progress_rate_look(&rate, 3 * second, 20 * MIB); /* no time has passed */
+	CHECK(rate.per_second == before);
+	for (int i = 4; i < 60; i++)
+		progress_rate_look(&rate, i * second, 10 * MIB + (uint64_t)(i - 3) * MIB);
+	CHECK(rate.per_second > 0.9 * MIB && rate.per_second < 1.1 * MIB);
+	/* Begun again. */
+	progress_rate_look(&rate, 60 * second, 1);
+	CHECK(rate.per_second == 0);
 }
 
 /* What a pretended terminal gets. */
@@ -137,9 +168,9 @@ static void test_progress_delay(void)
 	CHECK_STR(quick, "");
 	CHECK_STR(piped, "");
 	CHECK_CONTAINS(slow, "\r\033[Kwork  [####");
-	CHECK_CONTAINS(slow, "\r\033[Kwork  0.7 s\n");
+	CHECK_CONTAINS(slow, "\r\033[Kwork  2 B  2 B/s  0.7 s\n");
 	CHECK(str_ends_with(failed, "\r\033[K"));
-	CHECK_STR(verbose, "work  0.0 s\n");
+	CHECK_STR(verbose, "work  2 B  0.0 s\n");
 }
 
 static void test_progress_none(void)
@@ -166,6 +197,6 @@ static void test_json_string(void)
 TEST_MAIN({ "a table for people", test_table_text }, { "a table in JSON", test_table_json },
 	  { "a table of hostile text", test_table_hostile },
 	  { "what a guest wrote, made plain", test_plain },
-	  { "lines of progress", test_progress_line },
+	  { "lines of progress", test_progress_line }, { "how fast it goes", test_progress_rate },
 	  { "progress waits, and only terminals see it", test_progress_delay },
 	  { "no progress", test_progress_none }, { "strings of any bytes", test_json_string })
