@@ -163,7 +163,7 @@ static int write_all(void *arg, void *report, Error **err)
 	Job *job = arg;
 	Written *written = report;
 	auto_extfs Extfs fs = { 0 };
-	auto_image_config ImageConfig run = { 0 };
+	auto_image_config ImageConfig config = { 0 };
 
 	if (confine_begin(NULL, 0, err) < 0 || confine_finish(err) < 0)
 		return -1;
@@ -173,9 +173,9 @@ static int write_all(void *arg, void *report, Error **err)
 		return root_disk_hint(err);
 	if (!job->options->layout)
 		return write_tree(job, &fs, written, err);
-	if (find_run_document(job, &fs, &run, err) < 0 || write_tree(job, &fs, written, err) < 0)
+	if (find_run_document(job, &fs, &config, err) < 0 || write_tree(job, &fs, written, err) < 0)
 		return -1;
-	return write_documents(job, &run, written, err);
+	return write_documents(job, &config, written, err);
 }
 
 /* The worker has read what a stranger wrote: nothing it says becomes part of a path before it has been looked at. */

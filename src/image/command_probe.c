@@ -18,11 +18,6 @@
 
 #define OWN_INODES 10u /* used by ext4 itself, and counted as files */
 
-typedef struct Job {
-	const ExportOptions *options;
-	RootDisk *disk;
-} Job;
-
 /* A document that cannot be read is none: the disk is no worse for it. */
 static json_t *find_config(Extfs *fs)
 {
@@ -40,20 +35,20 @@ static json_t *find_config(Extfs *fs)
 
 static int work(void *arg, void *report, Error **err)
 {
-	const Job *job = arg;
+	RootDisk *disk = arg;
 	auto_extfs Extfs fs = { 0 };
 	ProbeResult result = { 0 };
 	uint32_t used;
 
 	(void)report;
 	if (confine_begin(NULL, 0, err) < 0 || confine_finish(err) < 0 ||
-	    root_disk_find(job->disk, err) < 0)
+	    root_disk_find(disk, err) < 0)
 		return -1;
-	if (root_disk_mount(job->disk, &fs, err) < 0)
+	if (root_disk_mount(disk, &fs, err) < 0)
 		return root_disk_hint(err);
 	used = fs.inode_count - (uint32_t)fs.free_inodes;
 	result = (ProbeResult){
-		.offset = job->disk->place.offset,
+		.offset = disk->place.offset,
 		.size_bytes = fs.block_count * fs.block_size,
 		.used_bytes = (fs.block_count - fs.free_blocks) * fs.block_size,
 		.entries = used > OWN_INODES ? used - OWN_INODES : 0,
@@ -70,8 +65,7 @@ int command_probe(int argc, char *argv[])
 	auto_export_options ExportOptions options = { 0 };
 	auto_root_disk RootDisk disk = ROOT_DISK_NONE;
 	auto_error error = NULL;
-	Job job = { &options, &disk };
-	Worker worker = { .title = "disk reader", .run = work, .arg = &job };
+	Worker worker = { .title = "disk reader", .run = work, .arg = &disk };
 	int status;
 
 	if (probe_options_parse(argc, argv, &options, &error) < 0)

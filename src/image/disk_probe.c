@@ -145,7 +145,7 @@ static int refuse_choice(const Partitions *list, Error **err)
 static void narrow(Partitions *list, bool (*fits)(int fd, const Partition *), int fd)
 {
 	size_t kept = 0;
-	bool keep[PARTITIONS_MAX];
+	bool keep[PARTITIONS_MAX] = { false };
 
 	for (size_t i = 0; i < list->count; i++) {
 		keep[i] = fits(fd, &list->items[i]);

@@ -70,17 +70,17 @@ static TarMember describe(const Export *export, TarType type)
 	};
 }
 
-static int write_plain(Export *export, TarMember *member, Error **err)
+static int write_plain(Export *export, TarMember member, Error **err)
 {
 	auto_ext_xattrs ExtXattrs xattrs = { 0 };
 
 	if (extfs_xattrs(export->plan->fs, &export->inode, &xattrs, err) < 0)
 		return -1;
-	member->xattrs = &xattrs;
-	if (member->type == TAR_FILE)
-		return export_file(export->plan->fs, export->plan->packer, &export->inode, member,
+	member.xattrs = &xattrs;
+	if (member.type == TAR_FILE)
+		return export_file(export->plan->fs, export->plan->packer, &export->inode, &member,
 				   &export->progress, err);
-	return tar_write_header(export->plan->packer, member, err);
+	return tar_write_header(export->plan->packer, &member, err);
 }
 
 static int write_symlink(Export *export, Error **err)
@@ -91,7 +91,7 @@ static int write_symlink(Export *export, Error **err)
 	if (extfs_read_link(export->plan->fs, &export->inode, &target, err) < 0)
 		return -1;
 	member.target = target;
-	return write_plain(export, &member, err);
+	return write_plain(export, member, err);
 }
 
 static int enter_directory(Export *export, Error **err)
@@ -111,7 +111,7 @@ static int enter_directory(Export *export, Error **err)
 		export->path[export->path_length] = '\0';
 		frame.path_length = export->path_length;
 	}
-	if (write_plain(export, &member, err) < 0 ||
+	if (write_plain(export, member, err) < 0 ||
 	    extfs_list(export->plan->fs, &export->inode, EXPORT_MAX_NAMES - export->names,
 		       &frame.names, err) < 0)
 		return -1;
@@ -168,7 +168,7 @@ static int write_entry(Export *export, Error **err)
 	default:
 		return extfs_damaged(err, "inode %u is of no kind", export->inode.number);
 	}
-	return write_plain(export, &member, err);
+	return write_plain(export, member, err);
 }
 
 /* The link that the import puts where a guest's resolver looks (seed.c); an image's own is kept. */

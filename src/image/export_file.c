@@ -25,7 +25,7 @@ static void tell_progress(ExportProgress *progress, uint64_t bytes)
 		       progress->total);
 }
 
-static int write_inline(Extfs *fs, Packer *packer, const ExtInode *inode, TarMember *member,
+static int write_inline(Extfs *fs, Packer *packer, const ExtInode *inode, const TarMember *member,
 			Error **err)
 {
 	auto_free char *data = NULL;
@@ -82,21 +82,22 @@ static int copy_run(Extfs *fs, Packer *packer, uint64_t at, uint64_t size, Expor
 	return 0;
 }
 
-int export_file(Extfs *fs, Packer *packer, const ExtInode *inode, TarMember *member,
+int export_file(Extfs *fs, Packer *packer, const ExtInode *inode, const TarMember *file,
 		ExportProgress *progress, Error **err)
 {
+	TarMember member = *file;
 	auto_ext_map ExtMap map = { 0 };
 	auto_free TarPiece *pieces = NULL;
 	uint64_t bytes;
 
-	member->size = inode->size;
+	member.size = inode->size;
 	if (extfs_is_inline(inode))
-		return write_inline(fs, packer, inode, member, err);
+		return write_inline(fs, packer, inode, &member, err);
 	if (extfs_map(fs, inode, &map, err) < 0)
 		return -1;
-	pieces = find_pieces(fs, &map, inode->size, &member->piece_count, &bytes);
-	member->pieces = bytes < inode->size ? pieces : NULL;
-	if (tar_write_header(packer, member, err) < 0)
+	pieces = find_pieces(fs, &map, inode->size, &member.piece_count, &bytes);
+	member.pieces = bytes < inode->size ? pieces : NULL;
+	if (tar_write_header(packer, &member, err) < 0)
 		return -1;
 	for (size_t i = 0; i < map.count; i++) {
 		const ExtRun *run = &map.runs[i];

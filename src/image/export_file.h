@@ -15,6 +15,6 @@ typedef struct ExportProgress {
 	int64_t last_ms; /* when it was told last */
 } ExportProgress;
 
-/* `member` describes the file but for its content. */
-int export_file(Extfs *fs, Packer *packer, const ExtInode *inode, TarMember *member,
+/* `file` says all but the content. */
+int export_file(Extfs *fs, Packer *packer, const ExtInode *inode, const TarMember *file,
 		ExportProgress *progress, Error **err);

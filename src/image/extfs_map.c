@@ -195,9 +195,14 @@ int extfs_map(Extfs *fs, const ExtInode *inode, ExtMap *out, Error **err)
 	Mapping mapping = { .fs = fs,
 			    .inode = inode,
 			    .end = (inode->size + fs->block_size - 1) / fs->block_size };
+	int result = 0;
 
-	if (mapping.end > 0 && (inode->flags & EXT4_EXTENTS_FL ? take_extents(&mapping, err)
-							       : take_numbers(&mapping, err)) < 0)
+	/* Of an empty file not even the map's first bytes must mean anything. */
+	if (mapping.end > 0 && (inode->flags & EXT4_EXTENTS_FL))
+		result = take_extents(&mapping, err);
+	else if (mapping.end > 0)
+		result = take_numbers(&mapping, err);
+	if (result < 0)
 		return -1;
 	*out = mapping.map;
 	mapping.map = (ExtMap){ 0 };

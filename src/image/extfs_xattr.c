@@ -110,8 +110,8 @@ static bool is_inline_rest(const Entry *entry)
 int extfs_inline_rest(const Extfs *fs, const ExtInode *inode, const uint8_t **out_data,
 		      size_t *out_size, Error **err)
 {
-	Area area;
-	Entry entry;
+	Area area = { 0 };
+	Entry entry = { 0 };
 	size_t at = 0;
 	int found;
 
@@ -219,7 +219,7 @@ static int take_entry(Extfs *fs, const Entry *entry, ExtXattrs *xattrs, Error **
 	if (entry->value_inode)
 		return read_value_inode(fs, entry, &xattr->value, err);
 	xattr->value = xmalloc(entry->value_size + 1);
-	if (entry->value_size)
+	if (entry->value)
 		memcpy(xattr->value, entry->value, entry->value_size);
 	return is_acl ? convert_acl(xattr, err) : 0;
 }
@@ -228,7 +228,7 @@ static int take_area(Extfs *fs, const Area *area, ExtXattrs *xattrs, Error **err
 {
 	uint64_t total = 0;
 	size_t at = 0;
-	Entry entry;
+	Entry entry = { 0 };
 	int found;
 
 	while ((found = next_entry(area, &at, &entry, err)) > 0) {
@@ -296,7 +296,7 @@ static int by_name(const void *one, const void *other)
 int extfs_xattrs(Extfs *fs, const ExtInode *inode, ExtXattrs *out, Error **err)
 {
 	auto_ext_xattrs ExtXattrs xattrs = { 0 };
-	Area area;
+	Area area = { 0 };
 
 	if (inode_area(fs, inode, &area) && take_area(fs, &area, &xattrs, err) < 0)
 		return -1;

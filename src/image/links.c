@@ -11,7 +11,8 @@
 /* Knuth's multiplicative hash; then the next free slot. */
 static Link *slot_of(const Links *links, uint32_t inode)
 {
-	size_t at = (inode * 2654435761u) & (links->room - 1);
+	uint32_t hash = inode * 2654435761u;
+	size_t at = hash & (links->room - 1);
 
 	while (links->slots[at].inode && links->slots[at].inode != inode)
 		at = (at + 1) & (links->room - 1);

@@ -95,13 +95,16 @@ static void add_time(Strbuf *records, int64_t seconds, uint32_t nanoseconds)
 {
 	const char *sign = seconds < 0 ? "-" : "";
 	char text[40];
+	int length;
 
 	if (seconds < 0 && nanoseconds > 0) {
 		seconds++;
 		nanoseconds = 1000000000 - nanoseconds;
 	}
-	(void)snprintf(text, sizeof(text), nanoseconds ? "%s%" PRIu64 ".%09u" : "%s%" PRIu64, sign,
-		       (uint64_t)(seconds < 0 ? -seconds : seconds), nanoseconds);
+	length = snprintf(text, sizeof(text), "%s%" PRIu64, sign,
+			  (uint64_t)(seconds < 0 ? -seconds : seconds));
+	if (nanoseconds > 0)
+		(void)snprintf(text + length, sizeof(text) - (size_t)length, ".%09u", nanoseconds);
 	add_text(records, "mtime", text);
 }
 
