@@ -47,6 +47,25 @@ int kernel_build_check_tools(const KernelSource *source, Error **err)
 	return kbuild_check_tools(source->directory ? none : source->tarball ? unpack : fetch, err);
 }
 
+static int check_path(const char *path, const char *hint, Error **err)
+{
+	if (!path || !strpbrk(path, " \t\n:"))
+		return 0;
+	error_set(
+		err, ERR_UNSUPPORTED,
+		"'%s' has a space or a colon in it, which the kernel's build system does not take",
+		path);
+	return error_hint(err, "%s", hint);
+}
+
+int kernel_build_check_paths(const KernelSource *source, const char *work_dir, Error **err)
+{
+	if (check_path(source->directory, "move the source, or name a tarball of it", err) < 0)
+		return -1;
+	return check_path(work_dir,
+			  "add a kernel that is made elsewhere: ember kernel add NAME PATH", err);
+}
+
 int kernel_build_check_space(const KernelSource *source, const char *dir, Error **err)
 {
 	uint64_t needed = OBJECT_BYTES + (source->directory ? 0 : SOURCE_BYTES) +

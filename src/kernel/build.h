@@ -35,6 +35,8 @@ char *kernel_recipe_source(const char *recipe);
 
 /* What programs it takes, all missing ones named at once. ERR_MISSING_TOOL. */
 int kernel_build_check_tools(const KernelSource *source, Error **err);
+/* make takes no path with a space or a colon. ERR_UNSUPPORTED. */
+int kernel_build_check_paths(const KernelSource *source, const char *work_dir, Error **err);
 /* Is there room for it in `dir`? */
 int kernel_build_check_space(const KernelSource *source, const char *dir, Error **err);
 

@@ -208,14 +208,16 @@ int kbuild_configure(const Kbuild *kbuild, const Fragment *fragment, Error **err
 	auto_free char *wanted = path_join(kbuild->object_dir, "ember.config");
 	auto_free char *config = path_join(kbuild->object_dir, ".config");
 	auto_command Command cmd = { 0 };
+	Kbuild quiet = *kbuild;
 	uint64_t files;
 
+	quiet.progress = NULL; /* a handful of files, and not of the kernel */
 	if (fs_write_atomic(wanted, text, strlen(text), 0600, false, err) < 0)
 		return -1;
 	begin_make(kbuild, &cmd);
 	command_addf(&cmd, "KCONFIG_ALLCONFIG=%s", wanted);
 	command_add(&cmd, "allnoconfig");
-	if (run_make(kbuild, &cmd, deadline_in_ms(CONFIG_TIMEOUT_MS), &files, err) < 0)
+	if (run_make(&quiet, &cmd, deadline_in_ms(CONFIG_TIMEOUT_MS), &files, err) < 0)
 		return error_wrap(err, "configure the kernel");
 	return check_config(fragment, config, err);
 }

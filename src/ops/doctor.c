@@ -112,6 +112,11 @@ static void check_tools(DoctorReport *report)
 		{ "lz4", "the stock kernel, where it is packed with it," },
 		{ "xz", "the stock kernel, where it is packed with it," },
 		{ "zstd", "the stock kernel, where it is packed with it," },
+		{ "make", "ember kernel build" },
+		{ "gcc", "ember kernel build" },
+		{ "flex", "ember kernel build" },
+		{ "bison", "ember kernel build" },
+		{ "bc", "ember kernel build" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(tools); i++) {

@@ -62,6 +62,7 @@ static int look(Work *work, Error **err)
 	if (kernel_check_name(work->name, err) < 0 || read_fragments(work, err) < 0 ||
 	    kernel_source_find(work->options->source, work->options->refresh, &work->source, err) <
 		    0 ||
+	    kernel_build_check_paths(&work->source, work->ctx->store.dir, err) < 0 ||
 	    kernel_build_check_tools(&work->source, err) < 0)
 		return -1;
 	return kbuild_toolchain(&work->toolchain, err);
@@ -117,7 +118,7 @@ static int settle_identity(Work *work, Error **err)
 static int fetch(Work *work, const KernelWork *dirs, Error **err)
 {
 	auto_free char *apt = apt_dir(work);
-	auto_free char *package = path_join(dirs->dir, "package");
+	auto_free char *package = path_join(dirs->scratch, "package");
 	auto_fd lock = -1;
 
 	report_step(work->ctx, "fetch the kernel's source");
@@ -162,7 +163,7 @@ static void keep_log(Work *work, const char *log, Error **err)
 static int make(Work *work, const KernelWork *dirs, Kernel *kernel, Error **err)
 {
 	Context *ctx = work->ctx;
-	auto_free char *log = path_join(dirs->dir, "build.log");
+	auto_free char *log = path_join(dirs->scratch, "build.log");
 	auto_free char *kept = kernels_log_path(&ctx->store, work->name);
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	KernelBuildRequest request = {
@@ -170,7 +171,7 @@ static int make(Work *work, const KernelWork *dirs, Kernel *kernel, Error **err)
 		.fragment = &work->fragment,
 		.toolchain = work->toolchain,
 		.arch = os_machine(),
-		.work_dir = dirs->dir,
+		.work_dir = dirs->scratch,
 		.target_dir = dirs->target,
 		.log = log,
 		.jobs = work->options->jobs ? work->options->jobs
@@ -181,7 +182,7 @@ static int make(Work *work, const KernelWork *dirs, Kernel *kernel, Error **err)
 		.arg = work,
 	};
 
-	if (kernel_build_check_space(&work->source, dirs->dir, err) < 0 ||
+	if (kernel_build_check_space(&work->source, dirs->scratch, err) < 0 ||
 	    (work->source.package && fetch(work, dirs, err) < 0))
 		return -1;
 	if (kernel_build(&request, kernel, err) < 0) {

@@ -5,6 +5,7 @@
 
 #include "model/vm.h"
 #include "ops/kernel.h"
+#include "ops/leftover.h"
 #include "state/kernels.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
@@ -15,6 +16,7 @@ void kernel_work_release(KernelWork *work)
 {
 	free(work->dir);
 	free(work->target);
+	free(work->scratch);
 	*work = (KernelWork){ 0 };
 }
 
@@ -34,8 +36,10 @@ int kernel_work_begin(Context *ctx, const char *name, KernelWork *out_work, Erro
 
 	work.dir = store_tmp_dir(&ctx->store, "kernel", name);
 	work.target = path_join(work.dir, "kernel");
-	if (fs_remove_tree(work.dir, err) < 0 || failpoint("kernel.intent", err) < 0 ||
-	    fs_mkdir(work.dir, 0700, err) < 0 || fs_mkdir(work.target, 0700, err) < 0)
+	work.scratch = kernels_work_dir(&ctx->store, name);
+	if (leftover_destroy(ctx, work.dir, err) < 0 || failpoint("kernel.intent", err) < 0 ||
+	    fs_mkdir(work.dir, 0700, err) < 0 || fs_mkdir(work.target, 0700, err) < 0 ||
+	    fs_mkdir(work.scratch, 0700, err) < 0)
 		return -1;
 	*out_work = work;
 	work = (KernelWork){ 0 };
@@ -67,7 +71,7 @@ void kernel_work_end(Context *ctx, const KernelWork *work)
 {
 	auto_error undo = NULL;
 
-	if (work->dir && fs_remove_tree(work->dir, &undo) < 0)
+	if (work->dir && leftover_destroy(ctx, work->dir, &undo) < 0)
 		report_warning_error(ctx, &undo, "remove '%s' (ember reconcile will finish it)",
 				     work->dir);
 }

@@ -1,7 +1,7 @@
 /*
- * A kernel in the making: tmp/kernel:NAME/ has what it takes, tmp/kernel:NAME/kernel/ what will be kernels/NAME/, and a
- * rename is the commit. The caller holds the operation lock of the name. What a crash leaves is removed by the next
- * changing command, as everything in tmp/.
+ * A kernel in the making: tmp/kernel:NAME/kernel/ has what will be kernels/NAME/, and a rename is the commit. What it takes
+ * besides is in kernels/.NAME.work/. The caller holds the operation lock of the name. What a crash leaves of both is removed
+ * by the next changing command, as everything in tmp/.
  */
 #pragma once
 
@@ -9,8 +9,9 @@
 #include "ops/context.h"
 
 typedef struct KernelWork {
-	char *dir;    /* tmp/kernel:NAME */
-	char *target; /* tmp/kernel:NAME/kernel */
+	char *dir;     /* tmp/kernel:NAME */
+	char *target;  /* tmp/kernel:NAME/kernel */
+	char *scratch; /* kernels/.NAME.work */
 } KernelWork;
 
 void kernel_work_release(KernelWork *work);
@@ -18,7 +19,7 @@ void kernel_work_release(KernelWork *work);
 /* Is it a name that a user may give? ERR_USAGE; `stock` is ours. */
 int kernel_check_name(const char *name, Error **err);
 
-/* Make both directories, empty. */
+/* Make the directories, empty. */
 int kernel_work_begin(Context *ctx, const char *name, KernelWork *out_work, Error **err);
 /* Record it and make it visible; a former kernel of that name gives way in one step: there is one at any time. */
 int kernel_work_commit(Context *ctx, const Kernel *kernel, const KernelWork *work, Error **err);

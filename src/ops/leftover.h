@@ -5,7 +5,7 @@
 
 #include "ops/context.h"
 
-/* Take apart what a directory in tmp/ or trash/ describes: volume, sockets, the directory itself. Idempotent; missing is
+/* Take apart what a directory in tmp/ or trash/ describes: volume, sockets, where a kernel is compiled, the directory itself. Idempotent; missing is
  * success. A record that cannot be read was never followed by a volume, or its volume is found as an orphan. The caller
  * holds the operation lock of the name. */
 int leftover_destroy(Context *ctx, const char *dir, Error **err);

@@ -81,6 +81,11 @@ char *kernels_log_path(const Store *store, const char *name)
 	return xasprintf("%s/kernels/.%s.build.log", store->dir, name);
 }
 
+char *kernels_work_dir(const Store *store, const char *name)
+{
+	return xasprintf("%s/kernels/.%s.work", store->dir, name);
+}
+
 int kernels_list(const Store *store, KernelList *out_list, Error **err)
 {
 	auto_free char *dir = store_path(store, "kernels");

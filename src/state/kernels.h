@@ -17,5 +17,7 @@ int kernels_write_at(const char *dir, const Kernel *kernel, Error **err);
 char *kernels_read_recipe(const Store *store, const char *name);
 /* Where the output of a build that failed is kept; no kernel can have that name. Owned. */
 char *kernels_log_path(const Store *store, const char *name);
+/* Where one is compiled: a path without a colon, which make does not take. Owned. */
+char *kernels_work_dir(const Store *store, const char *name);
 /* All readable ones, sorted by name. */
 int kernels_list(const Store *store, KernelList *out_list, Error **err);

@@ -16,6 +16,7 @@ teardown_file() {
 
 teardown() {
 	assert_no_leftovers
+	equal "$(find "$EMBER_STATE_DIR/kernels" -name '.*.work')" ""
 }
 
 # fragment LINE...: a file of them, named on stdout.
@@ -63,7 +64,7 @@ tools_without() {
 	expect 0 build -v
 	contains "$stderr" "configure the kernel" "compile the kernel (5 files)" " s"
 	run script -qec "$EMBER kernel build --source $FAKE --config $(fragment CONFIG_FAKE_PAUSE=y)" /dev/null 3>&-
-	contains "$output" "compile the kernel (1 of about 5 files)" "compile the kernel (5 of about 5 files)"
+	contains "$output" " of about 5 files)" "compile the kernel (5 of about 5 files)"
 }
 
 @test "another option, or another source, makes it anew" {
@@ -200,6 +201,9 @@ fake_archive() {
 	explains "../up"
 	expect 2 build none -j many
 	explains "many"
+	cp -r "$FAKE" "$BATS_TEST_TMPDIR/a b"
+	expect 6 ember kernel build none --source "$BATS_TEST_TMPDIR/a b"
+	explains "'$BATS_TEST_TMPDIR/a b' has a space or a colon" "tarball"
 	cp "$STOCK/vmlinux" "$BATS_TEST_TMPDIR/vmlinux"
 	ember kernel add added "$BATS_TEST_TMPDIR/vmlinux"
 	expect 4 build added
@@ -223,10 +227,10 @@ fake_archive() {
 	[ "$(id -u)" -eq 0 ] || skip "mounting needs root"
 	mkdir "$BATS_TEST_TMPDIR/small"
 	mount -t tmpfs -o size=100m none "$BATS_TEST_TMPDIR/small"
-	mkdir "$BATS_TEST_TMPDIR/small/tmp"
-	mount --bind "$BATS_TEST_TMPDIR/small/tmp" "$EMBER_STATE_DIR/tmp"
+	mkdir -m 700 "$BATS_TEST_TMPDIR/small/kernels"
+	mount --bind "$BATS_TEST_TMPDIR/small/kernels" "$EMBER_STATE_DIR/kernels"
 	expect 1 build none
-	umount "$EMBER_STATE_DIR/tmp" "$BATS_TEST_TMPDIR/small"
+	umount "$EMBER_STATE_DIR/kernels" "$BATS_TEST_TMPDIR/small"
 	explains "takes 400 MiB" "there are" "ember kernel add"
 }
 
@@ -237,11 +241,11 @@ slow_build() {
 }
 
 is_compiling() {
-	pgrep -f "make .*O=$EMBER_STATE_DIR/tmp/kernel:slow/objects .*vmlinux" >/dev/null && pgrep -fx 'sleep 61' >/dev/null
+	pgrep -f "make .*O=$EMBER_STATE_DIR/kernels/.slow.work/objects .*vmlinux" >/dev/null && pgrep -fx 'sleep 61' >/dev/null
 }
 
 nothing_compiles() {
-	! pgrep -f "make .*O=$EMBER_STATE_DIR/tmp/kernel:slow" >/dev/null
+	! pgrep -f "make .*O=$EMBER_STATE_DIR/kernels/.slow.work" >/dev/null
 }
 
 @test "Ctrl-C ends the compilers, and leaves nothing" {
