@@ -50,14 +50,6 @@ int image_blobs_manifest(const Context *ctx, const char *digest, Manifest *out_m
 	       manifest_from_json(doc, out_manifest, NULL) == 0;
 }
 
-bool image_blobs_has(const Context *ctx, const char *digest)
-{
-	auto_manifest Manifest manifest = { 0 };
-
-	return image_blobs_manifest(ctx, digest, &manifest) &&
-	       image_blobs_missing(ctx, &manifest) == 0;
-}
-
 uint64_t image_blobs_missing(const Context *ctx, const Manifest *manifest)
 {
 	uint64_t missing = 0;

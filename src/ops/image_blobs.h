@@ -15,9 +15,6 @@ char *image_blobs_dir(const Context *ctx);
 /* Make it if it is not there, and keep prunes away until the fd is closed. */
 int image_blobs_hold(Context *ctx, int *out_lock, Error **err);
 
-/* Are that manifest and all that it names here, each with the size that it should have? */
-bool image_blobs_has(const Context *ctx, const char *digest);
-
 /* The manifest, when it is here and can be read: 1, else 0. */
 int image_blobs_manifest(const Context *ctx, const char *digest, Manifest *out_manifest);
 /* How many bytes of these blobs are not here. */

@@ -56,6 +56,10 @@ static const Meaning meanings[] = {
 	  false },
 	{ "i/o timeout", ERR_TIMEOUT, "registry '%s' does not answer", HINT_REACH, false },
 	{ "handshake timeout", ERR_TIMEOUT, "registry '%s' does not answer", HINT_REACH, false },
+	{ "igest did not match", ERR_FAILED,
+	  "a blob that went to or came from registry '%s' is not what its digest says",
+	  "if it was pushed, the blob cache is damaged: ember image prune --blobs (registry %s)",
+	  false },
 	{ "no space left", ERR_FAILED, "the disk is full (while talking to '%s')",
 	  "free some space: ember image prune", false },
 };
