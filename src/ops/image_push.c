@@ -51,7 +51,7 @@ static int upload(Context *ctx, const OciSource *source, const Image *image, con
 	command_addf(&skopeo.cmd, "oci:index:%s", image->name);
 	command_addf(&skopeo.cmd, "docker://%s", reference);
 	skopeo.total_bytes = source->blobs.total_bytes;
-	if (skopeo_run(&skopeo, reference, err) < 0)
+	if (failpoint("image.push.upload", err) < 0 || skopeo_run(&skopeo, reference, err) < 0)
 		return -1;
 	return read_digest(digest, out_digest, err);
 }

@@ -1,6 +1,7 @@
 # Failure injection in the ways of images in and out; faults.bash says how it goes. What they share with
 # `image pull` is tested there.
 load faults
+load registry
 
 setup_file() {
 	export FILES=$BATS_FILE_TMPDIR/files
@@ -16,9 +17,11 @@ setup_file() {
 	cp --sparse=always "$(field torn .disk_path)" "$FILES/torn.raw"
 	qemu-img convert -c -O qcow2 "$(ember image inspect busybox --format json | jq -r .disk_path)" "$FILES/box.qcow2"
 	gzip -k "$FILES/box.qcow2"
+	start_registry REGISTRY
 }
 
 teardown_file() {
+	stop_registries
 	drop_state
 }
 
@@ -63,6 +66,11 @@ have_directory() {
 
 @test "image export to an OCI archive" {
 	ONLY='^image\.(out|export|oci)' with_faults have_directory no_file ember image export busybox "$FILES/out/file"
+}
+
+@test "image push" {
+	ONLY='^image\.(oci|push)' with_faults nothing nothing \
+		ember image push busybox "$REGISTRY/made/box:1" --tls-verify=false
 }
 
 @test "vm export of a VM whose plug was pulled" {

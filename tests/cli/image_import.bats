@@ -96,7 +96,7 @@ names_on() {
 	json '.config.env | index("FROM_IMAGE=yes") != null'
 	same_tree saved
 	no_image saved
-	expect 0 ember image import saved "$dir/plain"
+	expect 0 ember image import saved "$dir/plain" --tag tools/box:1
 	no_image saved
 }
 
