@@ -95,15 +95,17 @@ int image_helper_init(Command *cmd, Error **err)
 	return 0;
 }
 
-int image_helper_run(Context *ctx, Command *cmd, uint64_t total_bytes, json_t **out_result,
+int image_helper_run(Context *ctx, const Command *cmd, uint64_t total_bytes, json_t **out_result,
 		     char **out_bad_blob, Error **err)
 {
 	CLEANUP(lines_release) Lines lines = { .ctx = ctx, .total_bytes = total_bytes };
+	/* Its words are borrowed: what listens to it lives no longer than this call. */
+	Command listening = *cmd;
 	int result;
 
-	cmd->on_line = on_line;
-	cmd->on_line_arg = &lines;
-	result = command_run(cmd, DEADLINE_NEVER, err);
+	listening.on_line = on_line;
+	listening.on_line_arg = &lines;
+	result = command_run(&listening, DEADLINE_NEVER, err);
 	/* Its own words are better than "exit status 1", except when it was interrupted by us. */
 	if (lines.failure && (result == 0 || error_code(err ? *err : NULL) != ERR_CANCELED)) {
 		if (err)

@@ -13,7 +13,7 @@ int image_helper_init(Command *cmd, Error **err);
 /* Run it to the end; *out_result is its answer, a new reference. `total_bytes`: what its progress is measured by when it
  * does not know itself; 0: unknown. *out_bad_blob (may be NULL): after a failure the digest of the blob whose content is at
  * fault, else left alone; owned. */
-int image_helper_run(Context *ctx, Command *cmd, uint64_t total_bytes, json_t **out_result,
+int image_helper_run(Context *ctx, const Command *cmd, uint64_t total_bytes, json_t **out_result,
 		     char **out_bad_blob, Error **err);
 
 /* One of two that work at a time: this one runs beside us and writes its lines into a new file. */

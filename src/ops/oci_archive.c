@@ -152,10 +152,8 @@ static int write_header(int fd, const char *name, char type, uint64_t size, Erro
 	put_octal(header + 136, 12, 0);
 	memset(header + TAR_CHECKSUM, ' ', TAR_CHECKSUM_LEN);
 	header[156] = type;
-	memcpy(header + 257,
-	       "ustar\0"
-	       "00",
-	       8);
+	(void)stpncpy(header + 257, "ustar", 6);
+	header[263] = header[264] = '0'; /* version */
 	for (size_t i = 0; i < sizeof(header); i++)
 		sum += (unsigned char)header[i];
 	put_octal(header + TAR_CHECKSUM, 7, sum);
