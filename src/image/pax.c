@@ -108,6 +108,10 @@ static int check_name(const Record *record, PaxFacts *facts, Error **err)
 {
 	if (memchr(record->value, '\0', record->value_length))
 		return refuse("has a name with a NUL byte", err);
+	if (key_is(record, "path"))
+		facts->has_path = record->value_length > 0;
+	if (key_is(record, "linkpath"))
+		facts->has_linkpath = record->value_length > 0;
 	if ((key_is(record, "path") || key_is(record, "GNU.sparse.name")) && record->value_length &&
 	    record->value[record->value_length - 1] == '/')
 		facts->names_directory = true;

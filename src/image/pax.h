@@ -16,6 +16,8 @@
 typedef struct PaxFacts {
 	bool has_size;
 	uint64_t size;
+	bool has_path;
+	bool has_linkpath;
 	bool names_directory; /* the path ends with "/" */
 	bool has_libarchive;  /* there are LIBARCHIVE.xattr.* records */
 	bool has_acl;	      /* ... or ACLs in text */

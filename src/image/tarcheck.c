@@ -120,8 +120,12 @@ static int check_long_name(TarCheck *check, Error **err)
 
 	if (!is_zero((const unsigned char *)text + length, check->extension.len - length))
 		return refuse("a name contains a NUL byte", err);
-	if (check->extension_type == 'L' && length && text[length - 1] == '/')
-		check->names_directory = true;
+	if (check->extension_type == 'K') {
+		check->has_long_link = true;
+		return 0;
+	}
+	check->has_long_name = true;
+	check->names_directory = length && text[length - 1] == '/';
 	return 0;
 }
 
@@ -205,11 +209,20 @@ static int check_size(const TarCheck *check, char type, uint64_t size, Error **e
 	return 0;
 }
 
+/* Readers differ in which of two names counts, a pax header's or GNU's. */
+static int check_names(const TarCheck *check, Error **err)
+{
+	if ((check->has_long_name && check->pending.has_path) ||
+	    (check->has_long_link && check->pending.has_linkpath))
+		return refuse("a member has long names of two kinds", err);
+	return 0;
+}
+
 static int begin_member(TarCheck *check, char type, uint64_t size, Error **err)
 {
 	bool has_sparse_map = type == 'S' && check->block[GNU_EXTENDED_AT];
 
-	if (check_size(check, type, size, err) < 0)
+	if (check_names(check, err) < 0 || check_size(check, type, size, err) < 0)
 		return -1;
 	if (type == 'V')
 		return 0;
@@ -221,7 +234,7 @@ static int begin_member(TarCheck *check, char type, uint64_t size, Error **err)
 	check->members++;
 	keep_override(check);
 	pax_facts_release(&check->pending);
-	check->names_directory = false;
+	check->has_long_name = check->has_long_link = check->names_directory = false;
 	check->is_pending = false;
 	check->skip = padded(size);
 	check->state = has_sparse_map ? TAR_SPARSE_MAP : check->skip ? TAR_DATA : TAR_HEADER;

@@ -49,7 +49,9 @@ typedef struct TarCheck {
 	char extension_type;
 	bool is_tar;		/* a good header has been seen */
 	bool is_pending;	/* an extended header waits for its member */
-	bool names_directory;	/* ... and a GNU long name among them ends with "/" */
+	bool has_long_name;	/* ... among them a GNU long name */
+	bool has_long_link;	/* ... or long link target */
+	bool names_directory;	/* ... and that name ends with "/" */
 	PaxFacts pending;	/* what the last pax header says of that member */
 	uint64_t members;	/* seen so far, as libarchive counts them */
 	TarOverride *overrides; /* in ascending order of members */

@@ -61,7 +61,8 @@ def whiteout_of_nothing():
 def whiteout_kinds():
     """markers may be any file that is no directory"""
     low = Layer().file("a").file("b").file("c")
-    top = Layer().symlink(".wh.a", "x").add(".wh.b", tarfile.CHRTYPE).file(".wh.c", b"content")
+    low.file("d")
+    top = Layer().symlink(".wh.a", "x").add(".wh.b", tarfile.CHRTYPE).file(".wh.c", b"content").link(".wh.d", "nowhere")
     equal(names(build([low.raw(), top.raw()])), [])
 
 
@@ -160,7 +161,8 @@ def directory_attributes():
     equal(tree["/d"].xattrs, {"user.a": b"1"})
     equal((tree["/e"].mode, tree["/e"].uid, tree["/e"].mtime_ns), (0o755, 0, 0))
     low = Layer().dir("d", mode=0o700, pax_headers={"SCHILY.xattr.user.a": "1"})
-    tree = build([low.raw(), Layer().dir("d", mode=0o1777, mtime=7).raw()])
+    twice = Layer().dir("d", mode=0o711, uid=3, pax_headers={"SCHILY.xattr.user.b": "2"}).file("d/f").dir("d/", mode=0o1777, mtime=7)
+    tree = build([low.raw(), twice.raw()])
     equal((tree["/d"].mode, tree["/d"].mtime_ns, tree["/d"].xattrs), (0o1777, 7 * 10**9, {}))
 
 
@@ -243,6 +245,9 @@ def names_and_paths():
     equal(names(tree), ["/a", "/a/b", "/a/b/c", "/abs", "/d", "/dot"])
     refuse_layers([Layer().file("a/../b").raw()], "..")
     refuse_layers([Layer().file("..").raw()], "..")
+    refuse_layers([Layer().file("").raw()], "empty")
+    for layer in Layer().symlink("l", "x", pax_headers={"linkpath": "t\0u"}), Layer().link("l", "x", pax_headers={"linkpath": "t\0u"}):
+        refuse_layers([layer.raw()], "NUL")
     refuse_layers([Layer().file("x" * 256).raw()], "255 bytes", "unsupported")
     refuse_layers([Layer().file("/".join(["d" * 200] * 21)).raw()], "4096 bytes", "unsupported")
     refuse_layers([Layer().file("/".join("d" * 1025)).raw()], "1024", "unsupported")
@@ -361,8 +366,13 @@ def repeated_records():
 @case
 def xattr_limits():
     """unknown namespaces are dropped; nameless, too large and too many attributes are refused"""
-    tree = build([Layer().file("a", pax_headers=with_xattrs({"com.apple.x": "1", "user.b": "2"})).raw()])
-    equal(tree["/a"].xattrs, {"user.b": b"2"})
+    layer = Layer()
+    for name in "a", "b":
+        layer.file(name, pax_headers=with_xattrs({"com.apple.x": "1", "user.b": "2", "system.nfs4_acl": "3"}))
+    run = ember_image(*tars([layer.raw()]), "--no-seed")
+    equal(sorted(event["message"] for event in run.events if event["event"] == "warning"),
+          [f"extended attribute '{name}' of 'a' and others was left out" for name in ("com.apple.x", "system.nfs4_acl")])
+    equal(read(run)["/a"].xattrs, {"user.b": b"2"})
     refuse_layers([Layer().file("a", pax_headers=with_xattrs({"user.": "1"})).raw()], "name")
     refuse_layers([Layer().file("a", pax_headers=with_xattrs({"user.a": "x" * 65536})).raw()], "64 KiB", "unsupported")
     many = {f"user.{i:0200d}": "v" for i in range(200)}

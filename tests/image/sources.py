@@ -346,6 +346,15 @@ def odd_members():
     refuse_layers([Layer(tarfile.USTAR_FORMAT).pax([("size", "512")]).dir("d").raw()], "content")
     refuse_layers([Layer(tarfile.USTAR_FORMAT).file("a").add("b", tarfile.LNKTYPE, b"1", linkname="a").raw()], "content")
     refuse_layers([Layer().file("a", pax_headers={"SCHILY.xattr.": "1"}).raw()], "without a name")
+    for kind, record in (b"L", "path"), (b"K", "linkpath"):
+        for order in 1, -1:
+            parts = [lambda to: to.pax([(record, "one")]), lambda to: to.add("././@LongLink", kind, b"two\0")][::order]
+            layer = Layer(tarfile.USTAR_FORMAT)
+            for part in parts:
+                part(layer)
+            refuse_layers([layer.symlink("l", "t").raw()], "two kinds")
+    equal(sorted(build([Layer().add("././@LongLink", b"L", b"one/\0").add("././@LongLink", b"L", b"two\0").file("a", b"1").raw()])),
+          ["", "/two"])
     refuse_layers([Layer().file("a", pax_headers={"comment": "x" * (1 << 20)}).raw()], "1 MiB", "unsupported")
 
 
