@@ -149,7 +149,7 @@ ids_in_records() {
 # Nothing may be left of what failed or was killed: half-made things, volumes without a record,
 # records that do not parse, files of ours in TMPDIR.
 assert_no_leftovers() {
-	local state=$EMBER_STATE_DIR bad=() path id
+	local state=$EMBER_STATE_DIR bad=() path id ids
 
 	for path in "$state"/tmp/* "$state"/trash/* "$TMPDIR"/*; do
 		[ ! -e "$path" ] || bad+=("left behind: $path")
@@ -157,10 +157,11 @@ assert_no_leftovers() {
 	for path in "$state"/config.json "$state"/{vms,images,kernels}/*/{vm,image,kernel}.json; do
 		[ ! -e "$path" ] || jq -e . "$path" >/dev/null 2>&1 || bad+=("half-written: $path")
 	done
+	ids=$(ids_in_records)
 	for path in "$state"/store/*.raw; do
 		[ -e "$path" ] || continue
 		id=$(basename "$path" .raw)
-		ids_in_records | grep -qx "$id" || bad+=("a volume without a record: $path")
+		grep -qx "$id" <<<"$ids" || bad+=("a volume without a record: $path")
 	done
 	for path in "$state"/{vms,images,kernels}/*; do
 		[ -e "$path" ] || continue
