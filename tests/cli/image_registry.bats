@@ -221,6 +221,36 @@ inspected() {
 	ember image prune --blobs
 }
 
+@test "an interrupted pull: exit 130, and nothing is left" {
+	local puller
+
+	way stall "$PLAIN" 2000000
+	env --default-signal=INT "$EMBER" image pull "$way/team/one:1" --tls-verify=false --name one >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+	puller=$!
+	until_true 10 compgen -G "$EMBER_STATE_DIR/tmp/image:one/layout/image/oci-put-blob*"
+	kill -INT "$puller"
+	waited "$puller"
+	equal "$status" 130
+	assert_no_processes
+	assert_no_leftovers
+	ember image prune --blobs
+}
+
+@test "docker's own manifests: converted the same each time, so that an unmoved tag is seen" {
+	local id before
+
+	skopeo copy --quiet --format v2s2 --dest-tls-verify=false "oci:$LAYOUTS/one:latest" "docker://$PLAIN/team/docker:1" 3>&-
+	contains "$(skopeo inspect --raw --tls-verify=false "docker://$PLAIN/team/docker:1" 3>&-)" distribution.manifest.v2
+	expect 0 pull "$PLAIN/team/docker:1" --name docker
+	id=$(inspected docker .id)
+	before=$(blobs_fetched PLAIN)
+	expect 0 pull "$PLAIN/team/docker:1" --name docker --refresh
+	contains "$output" "up to date"
+	equal "$(inspected docker .id)" "$id"
+	[ $(($(blobs_fetched PLAIN) - before)) -le 1 ] # the config, of which the conversion is made
+	forget docker
+}
+
 @test "a connection that breaks in a blob: tried once more, then told" {
 	way breaks-once "$PLAIN" 2000000
 	expect 0 pull "$way/team/one:1" --name one

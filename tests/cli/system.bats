@@ -341,6 +341,12 @@ teardown_file() {
 	expect 0 "${as[@]}" init 3>&-
 	contains "$output" reflink
 	expect 0 "${as[@]}" image pull "oci:$home/oci:latest" --name busybox 3>&-
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "docker-archive:$home/box.tar:tools/box:1" 3>&-
+	chmod a+r "$home/box.tar"
+	expect 0 "${as[@]}" image pull "docker-archive:$home/box.tar" 3>&-
+	contains "$output" tools-box-1
+	expect 0 "${as[@]}" image prune --blobs 3>&-
+	expect 0 "${as[@]}" image delete tools-box-1 3>&-
 	cp -r "$EMBER_TEST_CACHE/fs/base/kernels" "$home/state/"
 	chown -R 65534:65534 "$home/state/kernels"
 	expect 0 "${as[@]}" vm create mine --image busybox --memory 256M --wait 3>&-

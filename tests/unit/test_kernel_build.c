@@ -153,7 +153,7 @@ static void test_identify_others(void)
 
 	data[0x20e] = 0x80;
 	data[0x236] = 1;
-	memcpy(data + 0x280, BANNER + strlen("Linux version "), strlen("6.1.0-42-ember "));
+	memcpy(data + 0x280, &BANNER[strlen("Linux version ")], strlen("6.1.0-42-ember "));
 	kernel_identify(data, sizeof(data), KERNEL_BZIMAGE, &facts);
 	CHECK_STR(facts.arch, "x86_64");
 	CHECK_STR(facts.version, "6.1.0-42-ember");
