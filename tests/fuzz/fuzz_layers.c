@@ -1,6 +1,6 @@
 /*
- * Layers from a stranger: the bytes are two tars (the first three bytes say where the second begins), compressed or not,
- * streamed to a disk in memory and merged. Whatever they hold, the tree stays whole: every name is found again, links are
+ * Layers from a stranger: the bytes are two tars (the first three bytes say where the second begins, and with the highest
+ * bit that checksums are mended), compressed or not, streamed to a disk in memory and merged. Whatever they hold, the tree stays whole: every name is found again, links are
  * counted right, and no two files share a block.
  */
 #include <locale.h>
@@ -10,6 +10,7 @@
 #include "fuzz.h"
 #include "image/ext4.h"
 #include "image/layers.h"
+#include "mend.h"
 #include "util/mem.h"
 
 #define MAX_BYTES (64u << 20)
@@ -80,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				 .meter = { .bytes_left = MAX_BYTES } };
 	uint64_t free_before, used;
 	size_t split;
+	auto_free uint8_t *tars = NULL;
 
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
 	disk_init(&disk, fd);
@@ -90,9 +92,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	tree.on_release_arg = &disk;
 	if (size < 3)
 		return 0;
-	split = ((size_t)data[0] << 16 | (size_t)data[1] << 8 | data[2]) % (size - 2);
-	if (add_layer(&context, &tree, 1, data + 3, split) < 0 ||
-	    add_layer(&context, &tree, 2, data + 3 + split, size - 3 - split) < 0)
+	split = ((size_t)(data[0] & 0x7f) << 16 | (size_t)data[1] << 8 | data[2]) % (size - 2);
+	size -= 3;
+	tars = xcalloc(size + 1, 1);
+	memcpy(tars, data + 3, size);
+	if (data[0] & 0x80) {
+		tar_mend(tars, split);
+		tar_mend(tars + split, size - split);
+	}
+	if (add_layer(&context, &tree, 1, tars, split) < 0 ||
+	    add_layer(&context, &tree, 2, tars + split, size - split) < 0)
 		return 0;
 	used = data_blocks(&tree);
 	CHECK(used == free_before - blockmap_free(&disk.map));

@@ -4,6 +4,8 @@
  */
 #include "fuzz.h"
 #include "image/tarcheck.h"
+#include "mend.h"
+#include "util/mem.h"
 
 static int verdict(const uint8_t *data, size_t size, size_t piece)
 {
@@ -27,8 +29,15 @@ static int verdict(const uint8_t *data, size_t size, size_t piece)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (size > 0)
-		CHECK(verdict(data + 1, size - 1, (size_t)data[0] + 1) ==
-		      verdict(data + 1, size - 1, size));
+	auto_free uint8_t *tar = NULL;
+
+	if (size == 0)
+		return 0;
+	CHECK(verdict(data + 1, size - 1, (size_t)data[0] + 1) ==
+	      verdict(data + 1, size - 1, size));
+	tar = xcalloc(size, 1);
+	memcpy(tar, data + 1, size - 1);
+	tar_mend(tar, size - 1);
+	CHECK(verdict(tar, size - 1, (size_t)data[0] + 1) == verdict(tar, size - 1, size));
 	return 0;
 }
