@@ -154,19 +154,24 @@ static void add_log_tail(const char *path, Error **err)
 	error_detail(err, text + (len > LOG_TAIL_MAX ? len - LOG_TAIL_MAX : 0));
 }
 
-static int run_make(const Kbuild *kbuild, Command *cmd, Deadline until, uint64_t *out_files,
+/* With these words added to its command line. */
+static int run_make(const Kbuild *kbuild, const Strv *words, Deadline until, uint64_t *out_files,
 		    Error **err)
 {
+	auto_command Command cmd = { 0 };
 	auto_fd log = open(kbuild->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	Output output = { .kbuild = kbuild, .log_fd = log };
 	auto_error cause = NULL;
 
 	if (log < 0)
 		return error_set_errno(err, errno, "write '%s'", kbuild->log);
-	cmd->on_line = on_line;
-	cmd->on_line_arg = &output;
-	cmd->stderr_fd = log;
-	if (command_run(cmd, until, &cause) == 0) {
+	begin_make(kbuild, &cmd);
+	for (size_t i = 0; i < words->count; i++)
+		command_add(&cmd, words->items[i]);
+	cmd.on_line = on_line;
+	cmd.on_line_arg = &output;
+	cmd.stderr_fd = log;
+	if (command_run(&cmd, until, &cause) == 0) {
 		*out_files = output.files;
 		return 0;
 	}
@@ -207,17 +212,16 @@ int kbuild_configure(const Kbuild *kbuild, const Fragment *fragment, Error **err
 	auto_free char *text = fragment_text(fragment);
 	auto_free char *wanted = path_join(kbuild->object_dir, "ember.config");
 	auto_free char *config = path_join(kbuild->object_dir, ".config");
-	auto_command Command cmd = { 0 };
+	auto_strv Strv words = { 0 };
 	Kbuild quiet = *kbuild;
 	uint64_t files;
 
 	quiet.progress = NULL; /* a handful of files, and not of the kernel */
 	if (fs_write_atomic(wanted, text, strlen(text), 0600, false, err) < 0)
 		return -1;
-	begin_make(kbuild, &cmd);
-	command_addf(&cmd, "KCONFIG_ALLCONFIG=%s", wanted);
-	command_add(&cmd, "allnoconfig");
-	if (run_make(&quiet, &cmd, deadline_in_ms(CONFIG_TIMEOUT_MS), &files, err) < 0)
+	strv_pushf(&words, "KCONFIG_ALLCONFIG=%s", wanted);
+	strv_push(&words, "allnoconfig");
+	if (run_make(&quiet, &words, deadline_in_ms(CONFIG_TIMEOUT_MS), &files, err) < 0)
 		return error_wrap(err, "configure the kernel");
 	return check_config(fragment, config, err);
 }
@@ -227,13 +231,12 @@ int kbuild_compile(const Kbuild *kbuild, const char *image, uint64_t *out_files,
 	bool is_arm = !strcmp(kbuild->arch, "aarch64");
 	auto_free char *made =
 		path_join(kbuild->object_dir, is_arm ? "arch/arm64/boot/Image" : "vmlinux");
-	auto_command Command cmd = { 0 };
+	auto_strv Strv words = { 0 };
 	auto_command Command strip = { 0 };
 
-	begin_make(kbuild, &cmd);
-	command_addf(&cmd, "-j%u", kbuild->jobs);
-	command_add(&cmd, is_arm ? "Image" : "vmlinux");
-	if (run_make(kbuild, &cmd, DEADLINE_NEVER, out_files, err) < 0)
+	strv_pushf(&words, "-j%u", kbuild->jobs);
+	strv_push(&words, is_arm ? "Image" : "vmlinux");
+	if (run_make(kbuild, &words, DEADLINE_NEVER, out_files, err) < 0)
 		return error_wrap(err, "compile the kernel");
 	if (is_arm)
 		return fs_rename(made, image, err);
