@@ -285,16 +285,19 @@ static int make(Pull *pull, bool *out_unmoved, Error **err)
 	return image_commit(pull->ctx, &pull->image, pull->dir, pull->options->refresh, err);
 }
 
-/* What the image of that name was made from, when that is something else; owned, else NULL. */
-static char *other_reference(Context *ctx, const char *name, const Source *source)
+/* What the image of that name was made from, when that is something else or for another machine; owned, else NULL. */
+static char *other_origin(Context *ctx, const char *name, const Source *source, const char *machine)
 {
 	auto_free char *dir = store_image_dir(&ctx->store, name);
 	auto_image Image there = { 0 };
 
-	if (!fs_exists(dir) || records_read_image_at(dir, &there, NULL) < 0 ||
-	    str_equal(there.reference, source->reference))
+	if (!fs_exists(dir) || records_read_image_at(dir, &there, NULL) < 0)
 		return NULL;
-	return steal(&there.reference);
+	if (!str_equal(there.reference, source->reference))
+		return xasprintf("'%s'", there.reference ? there.reference : "");
+	return str_equal(there.arch, machine)
+		       ? NULL
+		       : xasprintf("'%s' for %s", there.reference, there.arch ? there.arch : "?");
 }
 
 /* Two references must never share a local name: a second one gets a part of its hash. Decided under the lock of the name,
@@ -302,8 +305,12 @@ static char *other_reference(Context *ctx, const char *name, const Source *sourc
 static int claim_name(Context *ctx, const Source *source, const PullOptions *options,
 		      char **out_name, int *out_lock, Error **err)
 {
-	auto_free char *hashed = xasprintf("%.56s-%06x", source->name,
-					   (unsigned)(hash_text(source->reference) & 0xffffff));
+	auto_free char *machine = source_machine(options->platform);
+	/* One reference may be wanted for several machines, too. */
+	auto_free char *origin =
+		xasprintf("%s%s", source->reference, options->platform ? options->platform : "");
+	auto_free char *hashed =
+		xasprintf("%.56s-%06x", source->name, (unsigned)(hash_text(origin) & 0xffffff));
 	const char *const candidates[] = { options->name ? options->name : source->name, hashed };
 	size_t count = options->name ? 1 : ARRAY_SIZE(candidates);
 	auto_free char *other = NULL;
@@ -314,15 +321,15 @@ static int claim_name(Context *ctx, const Source *source, const PullOptions *opt
 		if (store_lock_op(&ctx->store, "image", candidates[i], &lock, err) < 0)
 			return -1;
 		free(other);
-		other = other_reference(ctx, candidates[i], source);
+		other = other_origin(ctx, candidates[i], source, machine);
 		if (other && !(options->name && options->refresh))
 			continue;
 		*out_name = xstrdup(candidates[i]);
 		*out_lock = steal_fd(&lock);
 		return 0;
 	}
-	error_set(err, ERR_EXISTS, "image '%s' exists already, made from '%s'",
-		  candidates[count - 1], other);
+	error_set(err, ERR_EXISTS, "image '%s' exists already, made from %s", candidates[count - 1],
+		  other);
 	return error_hint(err, "choose another --name, or replace it: --name %s --refresh",
 			  candidates[count - 1]);
 }

@@ -147,6 +147,15 @@ inspected() {
 	equal "$(inspected there .arch)" aarch64
 	expect 0 pull "$PLAIN/team/both:1" --name there --platform linux/arm64 --refresh
 	contains "$output" "up to date"
+	# Without a name the second machine's image gets one of its own.
+	expect 4 pull "$PLAIN/team/both:1" --name here --platform linux/arm64
+	explains "for $(uname -m)"
+	expect 0 pull "$PLAIN/team/both:1"
+	expect 0 pull "$PLAIN/team/both:1" --platform linux/arm64
+	contains "$output" "-team-both-1-" "pulled successfully"
+	expect 0 pull "$PLAIN/team/both:1" --platform linux/arm64
+	contains "$output" "already exists"
+	ember image list --format json | jq -r '.images[].local_name' | grep -- -team-both-1 | xargs "$EMBER" image delete
 	index=$(skopeo inspect --raw --tls-verify=false "docker://$PLAIN/team/both:1" 3>&- | sha256sum | cut -d ' ' -f 1)
 	expect 0 pull "$PLAIN/team/both@sha256:$index" --name by-index
 	equal "$(inspected by-index .digest)" "$(inspected here .digest)"
