@@ -1,12 +1,16 @@
 #include "ops/image_engine.h"
 
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "util/fs.h"
 #include "util/mem.h"
 
+#define CGROUPS		   "/sys/fs/cgroup"
 #define QUESTION_MS	   20000
 #define CONTAINER_RECORD   (1U << 20)
 #define CONTAINER_ID_CHARS 64U
@@ -70,13 +74,17 @@ const ImageEngine *image_engine_find(const char *name, Error **err)
 	return NULL;
 }
 
-/* Can RUN have a real container? It takes an OCI runtime, and crun refuses anything but control groups v2. */
+/* Can RUN have a real container? It takes an OCI runtime, and control groups v2, since crun refuses a mixture. Within a
+ * container root often has neither the right to make namespaces nor a group to write to. */
 static bool has_containers(void)
 {
 	static const char *const runtimes[] = { "crun", "runc" };
 	struct statfs fs;
 
-	if (statfs("/sys/fs/cgroup", &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+	if (statfs(CGROUPS, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+		return false;
+	if (geteuid() == 0 &&
+	    (prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN) != 1 || access(CGROUPS, W_OK) < 0))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(runtimes); i++) {
 		auto_free char *path = program_find(runtimes[i]);
@@ -130,13 +138,38 @@ void image_engine_add_build(const ImageEngine *engine, const EngineBuild *build,
 	command_add(cmd, build->context);
 }
 
+/* So that a shell gives the word back; what no shell minds stays bare. */
+static void add_quoted(Strbuf *text, const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "_./:=@%+,-";
+
+	if (*word && !word[strspn(word, plain)]) {
+		strbuf_adds(text, word);
+		return;
+	}
+	strbuf_addc(text, '\'');
+	for (const char *c = word; *c; c++)
+		if (*c == '\'')
+			strbuf_adds(text, "'\\''");
+		else
+			strbuf_addc(text, *c);
+	strbuf_addc(text, '\'');
+}
+
 char *image_engine_text(const ImageEngine *engine, const EngineBuild *build)
 {
 	auto_command Command cmd = { 0 };
+	auto_strbuf Strbuf text = { 0 };
 
 	add_build(engine, build, &cmd);
 	command_add(&cmd, build->context);
-	return command_text(&cmd);
+	for (size_t i = 0; i < cmd.argv.count; i++) {
+		if (i > 0)
+			strbuf_addc(&text, ' ');
+		add_quoted(&text, cmd.argv.items[i]);
+	}
+	return strbuf_take(&text);
 }
 
 bool image_engine_add_save(const ImageEngine *engine, const char *id, Command *cmd)

@@ -39,7 +39,7 @@ make_project() {
 	FILE
 	cat >"$PROJECT/fails" <<-FILE
 		FROM oci:$OCI/busybox:latest
-		RUN echo "about to fail" && exit 3
+		RUN printf '50%%\\r100%%\\n\\033[31mred\\033[0m\\n' && echo "about to fail" && exit 3
 	FILE
 	cat >"$PROJECT/waits" <<-FILE
 		FROM oci:$OCI/busybox:latest
@@ -122,7 +122,8 @@ in_image() {
 
 @test "a step that fails: its output, exit 1, and nothing left" {
 	expect 1 ember image build broken "$PROJECT" -f fails
-	explains "about to fail" "buildah could not build '$PROJECT/fails'" "buildah build"
+	explains "about to fail" "buildah could not build '$PROJECT/fails'" "buildah build" $'\n100%\nred\n'
+	[[ $stderr != *$'\033'* ]]
 	expect 3 ember image inspect broken
 }
 
@@ -318,7 +319,8 @@ ended() { ! sleeping && ! pgrep -f "file $PROJECT/waits" >/dev/null; }
 	expect 0 ember image build by-podman "$PROJECT" --engine podman --build-arg GREETING=podman
 	contains "$stderr" "COPY files /files"
 	equal "$(in_image by-podman /made/greeting)" "hello podman"
-	expect 1 ember image build broken "$PROJECT" -f fails --engine podman
+	expect 1 ember image build broken "$PROJECT" -f fails --engine podman --build-arg "A=it's here"
+	contains "$stderr" "--build-arg 'A=it'\\''s here' --file $PROJECT/fails $PROJECT"
 	explains "about to fail" "podman could not build"
 }
 
