@@ -25,7 +25,7 @@ const char export_options_help[] =
 	"  --compression NAME   gzip, zstd or none (default: gzip for a layout, none for a tar)\n"
 	"  --config FILE        how to run it, an image.json (default: the one on the disk)\n"
 	"  --platform OS/ARCH   what the image is for (default: this host)\n"
-	"  --created TIME       when it was made, as 2024-05-06T07:08:09Z (default: not said)\n"
+	"  --created TIME       when it was made (default: 1970-01-01T00:00:00Z)\n"
 	"  --keep-seed          ember's own files too\n"
 	"  --recover            replay the journal and repair first (e2fsck); changes FILE\n"
 	"  --json               accepted; the answer is always JSON\n"
@@ -224,10 +224,14 @@ static int parse_words(Parsing *parsing, int argc, char *argv[], const struct op
 
 static int check_export(Parsing *parsing, Error **err)
 {
-	const ExportOptions *options = &parsing->options;
+	ExportOptions *options = &parsing->options;
 
 	if (options->help)
 		return 0;
+	/* No time is one that some tools do not expect (umoci crashes), and the clock would make each export another
+	 * image: so it is the time that reproducible builds agree on. */
+	if (!options->created)
+		str_assign(&options->created, "1970-01-01T00:00:00Z");
 	if (!options->layout == (options->tar_fd < 0))
 		return refuse(parsing, err, "name the output by either --layout or --tar-fd%s", "");
 	return parse_compression(parsing, err);

@@ -21,7 +21,7 @@ typedef struct ExportOptions {
 	Compression compression;
 	char *config; /* the document to use instead of the disk's; NULL: the disk's */
 	Platform platform;
-	char *created; /* NULL: the image does not say */
+	char *created; /* RFC 3339 */
 	bool keep_seed;
 	bool recover;
 	bool help;

@@ -57,7 +57,7 @@ char *oci_config_text(const OciFacts *facts)
 	json_t *rootfs = json_object();
 	json_t *step = json_object();
 
-	put_text(doc, "created", facts->created);
+	json_put_string(doc, "created", facts->created);
 	json_put_string(doc, "architecture", facts->platform->architecture);
 	put_text(doc, "variant", facts->platform->variant);
 	json_put_string(doc, "os", facts->platform->os);
@@ -65,7 +65,7 @@ char *oci_config_text(const OciFacts *facts)
 	json_put_string(rootfs, "type", "layers");
 	json_put_take(rootfs, "diff_ids", array_of(json_string(facts->diff_id)));
 	json_put_take(doc, "rootfs", rootfs);
-	put_text(step, "created", facts->created);
+	json_put_string(step, "created", facts->created);
 	json_put_string(step, "created_by", "ember");
 	json_put_take(doc, "history", array_of(step));
 	return json_text(doc);

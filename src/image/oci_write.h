@@ -12,7 +12,7 @@
 /* Strings are borrowed. */
 typedef struct OciFacts {
 	const Platform *platform;
-	const char *created; /* RFC 3339; NULL: not said */
+	const char *created; /* RFC 3339 */
 	const char *diff_id;
 	const ImageConfig *run;
 } OciFacts;
