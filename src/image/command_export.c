@@ -25,12 +25,6 @@
 #include "util/fs.h"
 #include "util/mem.h"
 
-/* What comes back from the worker that looks for the filesystem. */
-typedef struct Found {
-	DiskPlace place;
-	bool needs_recovery;
-} Found;
-
 /* What comes back from the worker that writes. Strings that nobody has checked. */
 typedef struct Written {
 	char digests[LAYOUT_PARTS][80];
@@ -45,7 +39,6 @@ typedef struct Job {
 	LayoutWriter layout;
 	char *config; /* the text of --config, or NULL */
 	size_t config_length;
-	Found found;
 	Written written;
 } Job;
 
@@ -54,21 +47,6 @@ static void job_release(Job *job)
 	root_disk_release(&job->disk);
 	layout_writer_release(&job->layout);
 	free(job->config);
-}
-
-static int look(void *arg, void *report, Error **err)
-{
-	Job *job = arg;
-	auto_extfs Extfs fs = { 0 };
-	Found *found = report;
-
-	if (confine_begin(NULL, 0, err) < 0 || confine_finish(err) < 0 ||
-	    root_disk_find(&job->disk, err) < 0)
-		return -1;
-	/* One that is too damaged to be opened needs it most of all. */
-	found->needs_recovery = root_disk_mount(&job->disk, &fs, NULL) < 0 || fs.needs_recovery;
-	found->place = job->disk.place;
-	return 0;
 }
 
 static int mount_clean(const RootDisk *disk, Extfs *fs, Error **err)
@@ -221,25 +199,6 @@ static void announce(const Job *job)
 	event_export(&result);
 }
 
-/* 0, or -1 with an Error, or the exit status of what has been announced already; so do the next. */
-static int recover_first(Job *job, Error **err)
-{
-	Worker looker = {
-		.title = "disk reader",
-		.run = look,
-		.arg = job,
-		.report = &job->found,
-		.report_size = sizeof(job->found),
-	};
-	int status = worker_run(&looker, err);
-
-	if (status != 0)
-		return status;
-	job->disk.place = job->found.place;
-	job->disk.is_found = true;
-	return job->found.needs_recovery ? recover(job->options->disk, &job->disk, err) : 0;
-}
-
 static int read_config(Job *job, Error **err)
 {
 	if (!job->options->config)
@@ -248,6 +207,7 @@ static int read_config(Job *job, Error **err)
 		       err);
 }
 
+/* 0, or -1 with an Error, or the exit status of what has been announced already. */
 static int run(Job *job, Error **err)
 {
 	Worker writer = {
@@ -262,7 +222,7 @@ static int run(Job *job, Error **err)
 	if (read_config(job, err) < 0 || root_disk_open(&job->disk, job->options, err) < 0)
 		return -1;
 	if (job->options->recover)
-		status = recover_first(job, err);
+		status = recover_where_needed(job->options->disk, &job->disk, err);
 	if (status != 0)
 		return status;
 	if (job->options->layout && layout_writer_open(&job->layout, job->options->layout, err) < 0)

@@ -11,6 +11,7 @@
 #include "image/confine.h"
 #include "image/events.h"
 #include "image/export_options.h"
+#include "image/recover.h"
 #include "image/root_disk.h"
 #include "image/run_document.h"
 #include "image/worker.h"
@@ -66,7 +67,7 @@ int command_probe(int argc, char *argv[])
 	auto_root_disk RootDisk disk = ROOT_DISK_NONE;
 	auto_error error = NULL;
 	Worker worker = { .title = "disk reader", .run = work, .arg = &disk };
-	int status;
+	int status = 0;
 
 	if (probe_options_parse(argc, argv, &options, &error) < 0)
 		return worker_report(error);
@@ -76,6 +77,9 @@ int command_probe(int argc, char *argv[])
 	}
 	if (root_disk_open(&disk, &options, &error) < 0)
 		return worker_report(error);
-	status = worker_run(&worker, &error);
+	if (options.recover)
+		status = recover_where_needed(options.disk, &disk, &error);
+	if (status == 0)
+		status = worker_run(&worker, &error);
 	return status < 0 ? worker_report(error) : status;
 }

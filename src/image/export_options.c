@@ -38,6 +38,7 @@ const char probe_options_help[] =
 	"\n"
 	"  --disk FILE          a raw disk: ext4, or a GPT or MBR partition table with one\n"
 	"  --offset N           where in the file the filesystem begins (default: found)\n"
+	"  --recover            replay the journal and repair first (e2fsck); changes FILE\n"
 	"  --json               accepted; the answer is always JSON\n"
 	"  --help\n";
 
@@ -77,6 +78,7 @@ static const struct option probe_words[] = {
 	{ "offset", required_argument, NULL, OPTION_OFFSET },
 	{ "json", no_argument, NULL, OPTION_JSON },
 	{ "help", no_argument, NULL, OPTION_HELP },
+	{ "recover", no_argument, NULL, OPTION_RECOVER },
 	{ 0 },
 };
 

@@ -28,7 +28,7 @@ typedef struct ExportOptions {
 } ExportOptions;
 
 int export_options_parse(int argc, char *argv[], ExportOptions *out, Error **err);
-/* Only --disk and --offset. */
+/* Only --disk, --offset and --recover. */
 int probe_options_parse(int argc, char *argv[], ExportOptions *out, Error **err);
 extern const char export_options_help[];
 extern const char probe_options_help[];

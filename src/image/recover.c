@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "image/confine.h"
+#include "image/extfs.h"
 #include "image/worker.h"
 #include "util/failpoint.h"
 #include "util/mem.h"
@@ -83,7 +84,7 @@ static char *find_program(void)
 	return program ? program : program_find("/sbin/e2fsck");
 }
 
-int recover(const char *path, const RootDisk *disk, Error **err)
+static int recover(const char *path, const RootDisk *disk, Error **err)
 {
 	auto_free char *program = find_program();
 	auto_fd fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -112,4 +113,44 @@ int recover(const char *path, const RootDisk *disk, Error **err)
 		return 0;
 	error_set(err, ERR_FAILED, "e2fsck cannot repair the filesystem (exit status %d)", status);
 	return error_hint(err, "see what it says: e2fsck -fn '%s'", path);
+}
+
+/* What comes back from the worker that looks for the filesystem. */
+typedef struct Found {
+	DiskPlace place;
+	bool needs_recovery;
+} Found;
+
+static int look(void *arg, void *report, Error **err)
+{
+	RootDisk *disk = arg;
+	auto_extfs Extfs fs = { 0 };
+	Found *found = report;
+
+	if (confine_begin(NULL, 0, err) < 0 || confine_finish(err) < 0 ||
+	    root_disk_find(disk, err) < 0)
+		return -1;
+	/* One that is too damaged to be opened needs it most of all. */
+	found->needs_recovery = root_disk_mount(disk, &fs, NULL) < 0 || fs.needs_recovery;
+	found->place = disk->place;
+	return 0;
+}
+
+int recover_where_needed(const char *path, RootDisk *disk, Error **err)
+{
+	Found found = { 0 };
+	Worker looker = {
+		.title = "disk reader",
+		.run = look,
+		.arg = disk,
+		.report = &found,
+		.report_size = sizeof(found),
+	};
+	int status = worker_run(&looker, err);
+
+	if (status != 0)
+		return status;
+	disk->place = found.place;
+	disk->is_found = true;
+	return found.needs_recovery ? recover(path, disk, err) : 0;
 }

@@ -7,6 +7,6 @@
 #include "image/root_disk.h"
 #include "util/error.h"
 
-/* The disk has been found; `path` is opened again, for writing. 0, or -1 with an Error, or the exit status when the
- * error has been announced already. */
-int recover(const char *path, const RootDisk *disk, Error **err);
+/* Find the filesystem on an open disk, and repair it where it needs that; `path` is opened again then, for writing. 0, or
+ * -1 with an Error, or the exit status when the error has been announced already. */
+int recover_where_needed(const char *path, RootDisk *disk, Error **err);

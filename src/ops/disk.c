@@ -6,7 +6,7 @@
 
 #include "model/size.h"
 #include "model/uuid.h"
-#include "ops/image_make.h"
+#include "ops/image_helper.h"
 #include "ops/leftover.h"
 #include "state/records.h"
 #include "util/failpoint.h"
@@ -16,8 +16,10 @@
 /* The superblock, as Documentation/filesystems/ext4/super.rst in the Linux sources has it. */
 #define SUPER_OFFSET	     1024
 #define SUPER_MAGIC	     0x38
+#define SUPER_STATE	     0x3a
 #define SUPER_INCOMPATIBLE   0x60
 #define EXT4_MAGIC	     0xef53
+#define STATE_ERROR	     0x2
 #define INCOMPATIBLE_RECOVER 0x4
 
 int disk_look(const char *path, DiskState *out_state, Error **err)
@@ -34,28 +36,27 @@ int disk_look(const char *path, DiskState *out_state, Error **err)
 	if ((size_t)got < sizeof(super) ||
 	    (super[SUPER_MAGIC] | super[SUPER_MAGIC + 1] << 8) != EXT4_MAGIC)
 		*out_state = DISK_FOREIGN;
-	else if (super[SUPER_INCOMPATIBLE] & INCOMPATIBLE_RECOVER)
+	else if (super[SUPER_INCOMPATIBLE] & INCOMPATIBLE_RECOVER ||
+		 super[SUPER_STATE] & STATE_ERROR)
 		*out_state = DISK_DIRTY;
 	else
 		*out_state = DISK_CLEAN;
 	return 0;
 }
 
-int disk_recover(const char *path, Error **err)
+int disk_recover(Context *ctx, const char *path, Error **err)
 {
 	auto_command Command cmd = { 0 };
-	/* Without capabilities: the guest has had its hands on every byte that e2fsck is going to read. */
-	static const char *const words[] = {
-		"--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "e2fsck", "-y", "-E",
-		"journal_only"
-	};
+	json_auto_t *result = NULL;
 
-	if (image_tool_init(&cmd, "e2fsck", err) < 0)
+	/* The guest has had its hands on every byte of it: ember-image keeps e2fsck from everything else. */
+	if (image_helper_init(&cmd, err) < 0)
 		return -1;
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		command_add(&cmd, words[i]);
-	command_add(&cmd, path);
-	if (failpoint("image.rest.recover", err) < 0 || command_run(&cmd, DEADLINE_NEVER, err) < 0)
+	command_add(&cmd, "probe");
+	command_add(&cmd, "--recover");
+	command_addf(&cmd, "--disk=%s", path);
+	if (failpoint("image.rest.recover", err) < 0 ||
+	    image_helper_run(ctx, &cmd, 0, &result, NULL, err) < 0)
 		return error_wrap(err, "replay the journal of '%s'", path);
 	return 0;
 }
@@ -102,7 +103,7 @@ int resting_disk_open(Context *ctx, const Vm *vm, RestingDisk *out_disk, Error *
 		    ctx->storage->clone(ctx->pool, vm->id, id, 0, err) < 0)
 			return -1;
 		disk.path = ctx->storage->path(&ctx->site, id);
-		if (disk_recover(disk.path, err) < 0)
+		if (disk_recover(ctx, disk.path, err) < 0)
 			return -1;
 		disk.state = DISK_CLEAN;
 	}

@@ -11,13 +11,13 @@
 
 typedef enum DiskState {
 	DISK_CLEAN,
-	DISK_DIRTY,   /* an ext4 whose journal has to be replayed */
+	DISK_DIRTY,   /* an ext4 whose journal has to be replayed, or that is marked as damaged */
 	DISK_FOREIGN, /* no ext4, whatever the guest made of it */
 } DiskState;
 
 int disk_look(const char *path, DiskState *out_state, Error **err);
-/* Replay the journal of a disk that is ours to write. */
-int disk_recover(const char *path, Error **err);
+/* Replay the journal of a disk that is ours to write, and repair what has to be. */
+int disk_recover(Context *ctx, const char *path, Error **err);
 
 /*
  * The disk of a VM that does not run, at rest: its own where it is clean, else a copy-on-write clone that was recovered,

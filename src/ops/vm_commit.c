@@ -74,7 +74,7 @@ static int clone_disk(Context *ctx, const Vm *vm, Image *image, Error **err)
 		return error_hint(err, "save it as it is: ember vm export %s FILE --format raw",
 				  vm->name);
 	}
-	if (state == DISK_DIRTY && disk_recover(image->disk_path, err) < 0)
+	if (state == DISK_DIRTY && disk_recover(ctx, image->disk_path, err) < 0)
 		return -1;
 	if (failpoint("vm.commit.seal", err) < 0 ||
 	    ctx->storage->seal(ctx->pool, image->id, err) < 0)

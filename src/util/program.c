@@ -38,7 +38,6 @@ static const struct {
 	{ "perl", "perl" },
 	{ "tar", "tar" },
 	{ "gzip", "gzip" },
-	{ "e2fsck", "e2fsprogs" },
 };
 
 char *program_find(const char *name)

@@ -145,6 +145,17 @@ disk_of() {
 	equal "$(sha256sum <"$(disk_of torn)")" "$before"
 }
 
+@test "a disk that the guest's kernel has marked as damaged is repaired in what leaves" {
+	ember vm fork calm marked --no-start
+	debugfs -w -R 'set_super_value state 3' "$(disk_of marked)" 2>/dev/null
+	expect 0 ember vm export marked "$FILES/marked.tar"
+	expect 0 ember vm commit marked mended --format json
+	contains "$(dumpe2fs -h "$(jq -r .disk_path <<<"$output")" 2>/dev/null | grep 'state:')" clean
+	contains "$(dumpe2fs -h "$(disk_of marked)" 2>/dev/null | grep 'state:')" errors
+	ember image delete mended
+	ember vm delete marked
+}
+
 @test "vm export: what is refused, before anything is written" {
 	local file=$FILES/refused
 
