@@ -100,7 +100,9 @@ static int watch(pid_t pid, void *arg, Error **err)
 		skopeo->silent_until = deadline_in_ms((int64_t)timeout_s * 1000);
 		return 0;
 	}
-	if (!access->host || !deadline_passed(skopeo->silent_until))
+	/* A large layer on its way to a slow disk is not the registry's silence. */
+	if (!access->host || !deadline_passed(skopeo->silent_until) ||
+	    os_process_waits_for_disk(pid))
 		return 0;
 	error_set(err, ERR_TIMEOUT, "registry '%s' stalls: nothing moved for %llu seconds",
 		  access->host, (unsigned long long)timeout_s);

@@ -19,6 +19,8 @@ int os_process_start_time(pid_t pid, uint64_t *out_started);
 uint64_t os_process_age_ms(uint64_t started);
 /* Bytes that a process of ours has read and written so far, whatever they went through: files, pipes, sockets. */
 int os_process_io(pid_t pid, uint64_t *out_read, uint64_t *out_written);
+/* Is one of its threads waiting for a disk right now, as in a long fsync? */
+bool os_process_waits_for_disk(pid_t pid);
 /* An fd that becomes readable when the process ends. */
 int os_process_fd(pid_t pid);
 /* Signal the process behind that fd. */

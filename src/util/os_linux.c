@@ -99,6 +99,35 @@ int os_process_io(pid_t pid, uint64_t *out_read, uint64_t *out_written)
 	return 0;
 }
 
+/* proc(5): the state of a thread follows the parenthesis behind its name; D is a wait that no signal ends. */
+static bool is_in_disk_wait(const char *path)
+{
+	char text[512], *at;
+	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (len <= 0)
+		return false;
+	text[len] = '\0';
+	at = strrchr(text, ')');
+	return at && at[1] == ' ' && at[2] == 'D';
+}
+
+bool os_process_waits_for_disk(pid_t pid)
+{
+	auto_free char *dir = xasprintf("/proc/%d/task", (int)pid);
+	auto_strv Strv threads = { 0 };
+
+	(void)fs_list(dir, &threads, NULL);
+	for (size_t i = 0; i < threads.count; i++) {
+		auto_free char *path = xasprintf("%s/%s/stat", dir, threads.items[i]);
+
+		if (is_in_disk_wait(path))
+			return true;
+	}
+	return false;
+}
+
 int os_process_fd(pid_t pid)
 {
 	return pidfd_open(pid, 0); /* close-on-exec by nature */

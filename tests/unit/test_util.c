@@ -10,6 +10,7 @@
 #include "util/fs.h"
 #include "util/json.h"
 #include "util/mem.h"
+#include "util/os.h"
 #include "util/process.h"
 #include "util/str.h"
 
@@ -157,6 +158,71 @@ static void test_command_deadline(void)
 	CHECK_FAILS(command_run(&cmd, deadline_in_ms(50), &err), err, ERR_TIMEOUT);
 }
 
+static int count_ticks(pid_t pid, void *arg, Error **err)
+{
+	int *ticks = arg;
+	uint64_t got = 0, put = 0;
+
+	CHECK(os_process_io(pid, &got, &put) == 0);
+	if (++*ticks < 3)
+		return 0;
+	return error_set(err, ERR_BUSY, "enough");
+}
+
+static void test_command_tick(void)
+{
+	auto_command Command slow = { 0 };
+	auto_command Command quick = { 0 };
+	auto_error err = NULL;
+	int64_t began = clock_monotonic_ns();
+	int ticks = 0;
+
+	command_init(&slow, "sleep", "20", NULL);
+	slow.on_tick = count_ticks;
+	slow.on_tick_arg = &ticks;
+	CHECK_FAILS(command_run(&slow, DEADLINE_NEVER, &err), err, ERR_BUSY);
+	CHECK_INT(ticks, 3);
+	CHECK(clock_monotonic_ns() - began < 10000000000LL);
+
+	command_init(&quick, "true", NULL);
+	quick.on_tick = count_ticks;
+	quick.on_tick_arg = &ticks;
+	CHECK_OK(command_run(&quick, DEADLINE_NEVER, &err), err);
+}
+
+static void test_process_io(void)
+{
+	uint64_t read_before, written_before, read_after, written_after;
+	char data[10000] = "";
+	int ends[2];
+
+	CHECK(pipe2(ends, O_CLOEXEC) == 0);
+	CHECK(os_process_io(getpid(), &read_before, &written_before) == 0);
+	CHECK(write(ends[1], data, sizeof(data)) == (ssize_t)sizeof(data));
+	CHECK(read(ends[0], data, sizeof(data)) == (ssize_t)sizeof(data));
+	CHECK(os_process_io(getpid(), &read_after, &written_after) == 0);
+	CHECK(read_after - read_before >= sizeof(data));
+	CHECK(written_after - written_before >= sizeof(data));
+	CHECK(!os_process_waits_for_disk(getpid()));
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+}
+
+/* What a child is given as fd 3 it can open as often as it likes. */
+static void test_memory_file(void)
+{
+	auto_command Command cmd = { 0 };
+	auto_error err = NULL;
+	auto_fd fd = os_memory_file("test");
+
+	CHECK(fd >= 0 && write(fd, "secret\n", 7) == 7);
+	command_init(&cmd, "sh", "-c", "cat /dev/fd/3 /dev/fd/3", NULL);
+	cmd.pass_fd = fd;
+	cmd.capture = true;
+	CHECK_OK(command_run(&cmd, DEADLINE_NEVER, &err), err);
+	CHECK_STR(strbuf_str(&cmd.output), "secret\nsecret\n");
+}
+
 static void test_proc_identity(void)
 {
 	auto_error err = NULL;
@@ -208,5 +274,8 @@ TEST_MAIN({ "an error carries message, context and the first hint", test_error_c
 	  { "a failing command says why", test_command_failure },
 	  { "a missing program is its own kind of error", test_command_missing },
 	  { "a deadline stops a program", test_command_deadline },
+	  { "a program is watched, and ended by who watches", test_command_tick },
+	  { "what a process reads and writes", test_process_io },
+	  { "a file in memory, for a child", test_memory_file },
 	  { "a process is its pid and its start time", test_proc_identity },
 	  { "json fields are checked", test_json_getters });
