@@ -29,6 +29,8 @@
 #define PEEK_WAIT_MS  300
 #define PEEK_PAUSE_MS 10
 
+#define TAGS_SHOWN 12
+
 /* One import under way. */
 typedef struct Import {
 	Context *ctx;
@@ -290,6 +292,18 @@ static int unpack(Import *import, Error **err)
 	return unpacker_finish(&unpacker, false, err);
 }
 
+/* The first of them, for a message. */
+static char *tags_text(const Strv *tags)
+{
+	auto_strv Strv some = { 0 };
+
+	for (size_t i = 0; i < tags->count && i < TAGS_SHOWN; i++)
+		strv_pushf(&some, "%.200s", tags->items[i]);
+	if (tags->count > TAGS_SHOWN)
+		strv_push(&some, "...");
+	return strv_join(&some, ", ");
+}
+
 /*
  * Archives go the way of a pull, and its locks: with their layers in the cache, so that they can leave again as they came.
  */
@@ -300,7 +314,7 @@ static int import_archive(Import *import, Image *out_image, Error **err)
 			     .record_as = local,
 			     .platform = import->options->platform };
 	bool is_oci = import->archive.kind == ARCHIVE_OCI;
-	auto_free char *tags = strv_join(&import->archive.tags, ", ");
+	auto_free char *tags = tags_text(&import->archive.tags);
 	auto_free char *reference = NULL;
 	bool existed = false;
 
