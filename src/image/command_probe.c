@@ -51,7 +51,7 @@ static int work(void *arg, void *report, Error **err)
 	result = (ProbeResult){
 		.offset = disk->place.offset,
 		.size_bytes = fs.block_count * fs.block_size,
-		.used_bytes = (fs.block_count - fs.free_blocks) * fs.block_size,
+		.used_bytes = extfs_used_bytes(&fs),
 		.entries = used > OWN_INODES ? used - OWN_INODES : 0,
 		.needs_recovery = fs.needs_recovery,
 		.config = find_config(&fs),

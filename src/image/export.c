@@ -281,8 +281,7 @@ int export_tree(const ExportPlan *plan, uint64_t *out_entries, Error **err)
 
 	export->plan = plan;
 	export->progress.tell = plan->on_progress;
-	export->progress.total = (plan->fs->block_count - plan->fs->free_blocks) *
-				 plan->fs->block_size;
+	export->progress.total = extfs_used_bytes(plan->fs);
 	result = walk(export, err);
 	if (result < 0) {
 		auto_free char *path = str_make_printable(xstrdup(export->path));
@@ -290,6 +289,8 @@ int export_tree(const ExportPlan *plan, uint64_t *out_entries, Error **err)
 		error_wrap(err, "'/%.300s'", path);
 	} else {
 		result = tar_write_end(plan->packer, err);
+		if (plan->on_progress)
+			plan->on_progress(export->progress.total, export->progress.total);
 		tell_losses(plan, &export->losses);
 		*out_entries = export->entries;
 	}

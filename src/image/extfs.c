@@ -186,12 +186,17 @@ static int check_superblock(Extfs *fs, const uint8_t *sb, Error **err)
 /* The flag alone says only that somebody has mounted it; no inode means that the journal is on another disk. */
 static bool needs_recovery(Extfs *fs, const uint8_t *sb)
 {
-	uint32_t journal = get32(sb + SB_JOURNAL_INODE);
+	bool has_journal = get32(sb + SB_COMPAT) & EXT3_FEATURE_COMPAT_HAS_JOURNAL;
+	bool was_mounted = get32(sb + SB_INCOMPAT) & EXT3_FEATURE_INCOMPAT_RECOVER;
+	uint32_t inode = get32(sb + SB_JOURNAL_INODE);
+	uint64_t blocks = 0;
+	bool is_used;
 
-	if (get32(sb + SB_INCOMPAT) & EXT3_FEATURE_INCOMPAT_RECOVER)
-		return journal == 0 || extfs_journal_is_used(fs, journal);
-	return !(get32(sb + SB_COMPAT) & EXT3_FEATURE_COMPAT_HAS_JOURNAL) &&
-	       !(get16(sb + SB_STATE) & EXT2_VALID_FS);
+	if (!has_journal)
+		return was_mounted || !(get16(sb + SB_STATE) & EXT2_VALID_FS);
+	is_used = inode == 0 || extfs_journal_is_used(fs, inode, &blocks);
+	fs->own_blocks += blocks;
+	return was_mounted && is_used;
 }
 
 /* Offsets in a group's descriptor; the second half is there in 64-bit filesystems only. */
@@ -242,6 +247,7 @@ static int take_group(Extfs *fs, uint32_t group, const uint8_t *raw, size_t size
 	if (!extfs_has_blocks(fs, table, (bytes + fs->block_size - 1) / fs->block_size))
 		return extfs_damaged(err, "the inodes of group %u are nowhere", group);
 	fs->inode_tables[group] = table;
+	fs->own_blocks += (bytes + fs->block_size - 1) / fs->block_size + 2; /* two bitmaps */
 	return 0;
 }
 
@@ -302,6 +308,13 @@ static int read_groups(Extfs *fs, const uint8_t *sb, Error **err)
 			return -1;
 	}
 	return 0;
+}
+
+uint64_t extfs_used_bytes(const Extfs *fs)
+{
+	uint64_t used = fs->block_count - fs->free_blocks;
+
+	return used > fs->own_blocks ? (used - fs->own_blocks) * fs->block_size : 0;
 }
 
 int extfs_open(Extfs *fs, int fd, uint64_t offset, uint64_t size, Error **err)

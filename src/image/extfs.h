@@ -34,6 +34,7 @@ typedef struct Extfs {
 	uint32_t group_count;
 	uint64_t *inode_tables; /* of each group: its first block */
 	uint64_t free_blocks;
+	uint64_t own_blocks; /* about: of tables, bitmaps and the journal, which hold no content */
 	uint64_t free_inodes;
 	uint32_t seed; /* of all checksums */
 	bool has_checksums;
@@ -101,6 +102,8 @@ typedef struct ExtXattrs {
 
 /* `size`: bytes from the offset to the end of the disk or partition. ERR_UNSUPPORTED for features nobody here knows. */
 int extfs_open(Extfs *fs, int fd, uint64_t offset, uint64_t size, Error **err);
+/* About what the content of all files takes. */
+uint64_t extfs_used_bytes(const Extfs *fs);
 void extfs_release(Extfs *fs);
 #define auto_extfs CLEANUP(extfs_release)
 

@@ -65,8 +65,8 @@ int extfs_read_block(Extfs *fs, uint64_t block, void *data, Error **err);
 /* Also one that the filesystem keeps for itself. */
 int extfs_read_own_inode(Extfs *fs, uint32_t number, ExtInode *out, Error **err);
 
-/* Does the journal that lies in inode `number` hold changes? One that cannot be read may. */
-bool extfs_journal_is_used(Extfs *fs, uint32_t number);
+/* Does the journal that lies in inode `number` hold changes? One that cannot be read may. Also its size. */
+bool extfs_journal_is_used(Extfs *fs, uint32_t number, uint64_t *out_blocks);
 
 /* Attributes stored in the inode: "system.data" is what does not fit beside the map of an inline file. NULL: none. */
 int extfs_inline_rest(const Extfs *fs, const ExtInode *inode, const uint8_t **out_data,

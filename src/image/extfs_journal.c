@@ -18,7 +18,8 @@ static uint32_t get32be(const uint8_t *at)
 	return be32toh(value);
 }
 
-static int read_header(Extfs *fs, uint32_t number, uint8_t *header, Error **err)
+static int read_header(Extfs *fs, uint32_t number, uint8_t *header, uint64_t *out_blocks,
+		       Error **err)
 {
 	auto_free ExtInode *inode = xmalloc(sizeof(*inode));
 	auto_ext_map ExtMap map = { 0 };
@@ -27,16 +28,19 @@ static int read_header(Extfs *fs, uint32_t number, uint8_t *header, Error **err)
 		return -1;
 	if (map.count == 0 || map.runs[0].logical != 0)
 		return extfs_damaged(err, "its journal is empty");
+	*out_blocks = inode->size / fs->block_size;
 	return extfs_read_bytes(fs, map.runs[0].physical * fs->block_size, header, JOURNAL_HEADER,
 				err);
 }
 
-bool extfs_journal_is_used(Extfs *fs, uint32_t number)
+bool extfs_journal_is_used(Extfs *fs, uint32_t number, uint64_t *out_blocks)
 {
 	uint64_t blocks_left = fs->blocks_left;
 	uint8_t header[JOURNAL_HEADER];
-	int result = read_header(fs, number, header, NULL);
+	int result;
 
+	*out_blocks = 0;
+	result = read_header(fs, number, header, out_blocks, NULL);
 	fs->blocks_left = blocks_left;
 	return result < 0 || get32be(header) != JOURNAL_MAGIC || get32be(header + JOURNAL_START);
 }

@@ -49,6 +49,8 @@ def exported(disk, *words):
     data = path.read_bytes()
     path.unlink()
     equal(done.result["size_bytes"], len(data))
+    last = [event for event in done.events if event["event"] == "progress"][-1]
+    equal(last["bytes"], last["total"])
     return data, [event["message"] for event in done.events if event["event"] == "warning"]
 
 

@@ -207,6 +207,8 @@ def features():
         assert without_root_time(data) == first, f"{name}: another tar"
         result = probe(disk).result
         equal((result["offset"], result["size_bytes"], result["needs_recovery"]), (0, disk.stat().st_size, False))
+        # One file has two names, and lost+found is a file too.
+        assert abs(result["entries"] - len(got)) <= 2 and (700_000 < result["used_bytes"] < 5 << 20 or "64" in name or "bigalloc" in name), result
         disk.unlink()
 
 
