@@ -22,6 +22,7 @@ teardown_file() {
 }
 
 teardown() {
+	! mountpoint -q "$BATS_TEST_TMPDIR/tiny" || umount "$BATS_TEST_TMPDIR/tiny"
 	assert_no_leftovers
 }
 
@@ -54,6 +55,21 @@ disk_of() {
 	expect 4 ember image delete committed
 	ember vm delete --force child
 	ember image delete committed
+}
+
+@test "a VM from a committed image has at least its disk" {
+	ember vm create roomy --image busybox "${SMALL[@]}" --disk-size 12G --no-start
+	expect 0 ember vm commit roomy roomy --format json
+	json '.size_bytes == 12884901888'
+	ember vm create larger --image roomy "${SMALL[@]}" --no-start
+	equal "$(field larger .disk_size_mib)" 12288
+	expect 2 ember vm create smaller --image roomy "${SMALL[@]}" --disk-size 8G --no-start
+	explains "--disk-size 12288M"
+	ember vm commit calm small
+	ember vm create usual --image small "${SMALL[@]}" --no-start
+	equal "$(field usual .disk_size_mib)" 8192
+	ember vm delete roomy larger usual
+	ember image delete roomy small
 }
 
 @test "vm commit shares the blocks of the disk" {
@@ -194,7 +210,6 @@ disk_of() {
 		contains "$stderr" "No space left on device"
 		equal "$(ls -A "$tiny")" ""
 	done
-	umount "$tiny"
 }
 
 @test "vm export: Ctrl-C leaves nothing" {
