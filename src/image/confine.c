@@ -208,25 +208,34 @@ int confine_finish(Error **err)
 	return 0;
 }
 
-/* Programs and their libraries, and the device that takes what nobody wants to hear. */
-static void restrict_program(int file_fd)
+static void allow_name(int ruleset, const char *path, uint64_t access)
 {
-	static const char *const dirs[] = { "/usr",   "/bin", "/sbin", "/lib",
-					    "/lib64", "/etc", "/nix" };
+	auto_fd fd = open(path, O_PATH | O_CLOEXEC);
+
+	allow_path(ruleset, fd, access);
+}
+
+/* The program, other programs and libraries, and what the loader and e2fsck read; no other file of the system's, since
+ * what can be read could be written to the disk. */
+static void restrict_program(const char *program, int file_fd)
+{
+	static const char *const dirs[] = { "/usr", "/bin", "/sbin", "/lib", "/lib64" };
+	static const char *const files[] = { "/etc/ld.so.cache", "/etc/ld.so.preload",
+					     "/etc/e2fsck.conf" };
 	auto_fd ruleset = make_ruleset();
 
 	if (ruleset < 0)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-		auto_fd dir = open(dirs[i], O_PATH | O_CLOEXEC);
-
-		allow_path(ruleset, dir, LANDLOCK_READ | LANDLOCK_ACCESS_FS_EXECUTE);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		allow_name(ruleset, dirs[i], LANDLOCK_READ | LANDLOCK_ACCESS_FS_EXECUTE);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		allow_name(ruleset, files[i], LANDLOCK_ACCESS_FS_READ_FILE);
+	allow_name(ruleset, program, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE);
 	allow_path(ruleset, file_fd, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
 	(void)syscall(SYS_landlock_restrict_self, ruleset, 0);
 }
 
-int confine_program(int file_fd, Error **err)
+int confine_program(const char *program, int file_fd, Error **err)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return error_set_errno(err, errno, "refuse new privileges");
@@ -238,6 +247,6 @@ int confine_program(int file_fd, Error **err)
 	if (getuid() == NOBODY)
 		(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	restrict_program(file_fd);
+	restrict_program(program, file_fd);
 	return 0;
 }

@@ -16,6 +16,6 @@ int confine_begin(const int *dir_fds, size_t count, Error **err);
 /* All files are open: only the system calls of reading, writing and memory are left. */
 int confine_finish(Error **err);
 
-/* Before another program is run: no new privileges, limits, nobody instead of root, and no path but those of programs, to read,
- * and that of `file_fd`, to read and write by its name in /dev/fd. */
-int confine_program(int file_fd, Error **err);
+/* Before `program` is run: no new privileges, limits, nobody instead of root, and no path but it, those of programs and
+ * libraries, to read, and that of `file_fd`, to read and write by its name in /dev/fd. */
+int confine_program(const char *program, int file_fd, Error **err);

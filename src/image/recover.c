@@ -52,7 +52,7 @@ static int start(const Job *job, int *out_stdout, Error **err)
 	(void)snprintf(name, sizeof(name), "/dev/fd/%d?offset=%" PRIu64, DISK_FD,
 		       job->disk->place.offset);
 	*out_stdout = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, DISK_FD + 1);
-	if (take_fds(job, err) < 0 || confine_program(DISK_FD, err) < 0)
+	if (take_fds(job, err) < 0 || confine_program(job->program, DISK_FD, err) < 0)
 		return -1;
 	/* A filesystem that claims to be larger than its disk does not make it so: an error, no signal. */
 	(void)signal(SIGXFSZ, SIG_IGN);

@@ -28,11 +28,12 @@ def probe(disk, *words):
     return run("probe", "--disk", disk, *words)
 
 
-def export_tar(disk, *words):
+def export_tar(disk, *words, **options):
     """The run, and the path of the tar."""
     path = new_path(".tar")
     with open(path, "wb") as file:
-        done = run("export", "--disk", disk, "--tar-fd", str(file.fileno()), *words, pass_fds=[file.fileno()])
+        done = run("export", "--disk", disk, "--tar-fd", str(file.fileno()), *words, pass_fds=[file.fileno()],
+                   **options)
     return done, path
 
 

@@ -2,6 +2,7 @@
 """export.py EMBER-IMAGE: disks back into tars and layouts. What ember-image wrote, what mke2fs writes with every
 feature that a kernel would read, and what nobody should have written."""
 
+import ctypes
 import gzip
 import json
 import os
@@ -27,6 +28,10 @@ CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 
 with open(PROGRAM, "rb") as program:
     SANITIZED = b"__asan_init" in program.read()
+
+
+# Where the kernel has none the other barriers remain (landlock_create_ruleset asks for its version).
+LANDLOCK = ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) > 0
 
 
 def tree_of(disk):
@@ -515,6 +520,28 @@ def repair():
     rubbish = new_path(".raw")
     rubbish.write_bytes(disk.read_bytes()[:1 << 20])
     refused(export_tar(rubbish, "--recover")[0], "e2fsck cannot repair", "failed")
+
+
+@case
+def confined_repair():
+    """e2fsck is nobody, and can touch nothing but the disk"""
+    disk = mke2fs(plain_tree(), "-t", "ext4")
+    use_journal(disk)
+    secret, evil, programs = new_path(""), new_path(""), new_path("")
+    secret.write_text("secret")
+    programs.mkdir()
+    # What it finds out it writes where an ext4 has nothing, to the disk's first bytes.
+    fake = programs / "e2fsck"
+    fake.write_text("#!/bin/sh\n"
+                    f"(id -u; id -G; cat {secret} /etc/shadow /etc/passwd; echo x >{evil}; echo $# $1 ${{2%%[?]*}}; echo end) |\n"
+                    "dd of=/dev/fd/3 conv=notrunc\n")
+    fake.chmod(0o755)
+    refused(export_tar(disk, "--recover", env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"})[0], "journal", "state")
+    lines = disk.read_bytes()[:1024].rstrip(b"\0").decode().splitlines()
+    if LANDLOCK:
+        equal(lines, ["65534", "65534", "2 -fy /dev/fd/3", "end"])
+        assert not evil.exists()
+    equal(lines[0], "65534")
 
 
 @case
