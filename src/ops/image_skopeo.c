@@ -60,8 +60,6 @@ static const Meaning meanings[] = {
 	  "a blob that went to or came from registry '%s' is not what its digest says",
 	  "if it was pushed, the blob cache is damaged: ember image prune --blobs (registry %s)",
 	  false },
-	{ "no space left", ERR_FAILED, "the disk is full (while talking to '%s')",
-	  "free some space: ember image prune", false },
 };
 
 /* A connection that broke under way; what was whole is kept. */
@@ -160,26 +158,34 @@ static const Meaning *meaning_of(const char *said)
 	return NULL;
 }
 
-/* A sentence instead of a command line and its status; what skopeo said stays as the evidence. */
-static void explain(const Skopeo *skopeo, const char *reference, Error **err)
+static void set_meaning(const Skopeo *skopeo, const char *reference, const char *said, Error **err)
 {
-	const char *host = skopeo->access->host;
-	const Meaning *meaning;
-	auto_error cause = NULL;
+	const RegistryAccess *access = skopeo->access;
+	const Meaning *meaning = access->host ? meaning_of(said) : NULL;
 
-	if (!err || error_code(*err) != ERR_FAILED)
-		return;
-	error_move(&cause, err);
-	meaning = host ? meaning_of(error_detail_text(cause)) : NULL;
-	if (meaning) {
-		error_set(err, meaning->code, meaning->sentence, host);
+	if (said && strstr(said, "no space left")) {
+		error_set(err, ERR_FAILED, "there is no space left for '%s'", reference);
+		error_hint(err, "free some: ember image prune");
+	} else if (meaning) {
+		error_set(err, meaning->code, meaning->sentence, access->host);
 		error_hint(err, meaning->hint,
-			   meaning->is_about_repository ? skopeo->access->repository : host);
+			   meaning->is_about_repository ? access->repository : access->host);
 	} else {
 		error_set(err, ERR_FAILED, "skopeo failed with '%s'", reference);
 		error_hint(err, "see what it says by itself: skopeo inspect %s%s",
-			   host ? "docker://" : "", reference);
+			   access->host ? "docker://" : "", reference);
 	}
+}
+
+/* A sentence instead of a command line and its status; what skopeo said stays as the evidence. */
+static void explain(const Skopeo *skopeo, const char *reference, Error **err)
+{
+	auto_error cause = NULL;
+
+	if (error_code(*err) != ERR_FAILED)
+		return;
+	error_move(&cause, err);
+	set_meaning(skopeo, reference, error_detail_text(cause), err);
 	if (error_detail_text(cause))
 		error_detail(err, error_detail_text(cause));
 }
