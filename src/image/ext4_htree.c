@@ -93,27 +93,28 @@ uint32_t ext4_index_blocks(uint32_t leaves)
 	return 1 + count_nodes(leaves);
 }
 
-static void put_entry(unsigned char *at, uint32_t number, uint16_t bytes, const char *name)
+/* An entry for `dots` dots, or one that is not in use. */
+static void put_entry(unsigned char *at, uint32_t number, uint16_t bytes, uint8_t dots)
 {
 	uint32_t number_le = htole32(number);
 	uint16_t bytes_le = htole16(bytes);
 
 	memcpy(at, &number_le, 4);
 	memcpy(at + 4, &bytes_le, 2);
-	at[6] = (uint8_t)strlen(name);
-	at[7] = *name ? EXT2_FT_DIR : EXT2_FT_UNKNOWN;
-	memcpy(at + 8, name, strlen(name));
+	at[6] = dots;
+	at[7] = dots ? EXT2_FT_DIR : EXT2_FT_UNKNOWN;
+	memset(at + 8, '.', dots);
 }
 
-/* Fill in the entries of a root or node: every `step`th start from `first`, for blocks from `block`. Then write it. */
+/* A root or node whose entries are still to be filled in. */
 typedef struct IndexBlock {
 	unsigned char *bytes;
 	size_t count_at;
 	uint16_t limit;
 	uint16_t count;
-	const uint32_t *starts; /* of the first entry, which does not show it */
+	const uint32_t *starts; /* every `step`th is an entry's; the first does not show it */
 	uint32_t step;
-	uint32_t block;
+	uint32_t block; /* of the first entry; the next ones follow */
 } IndexBlock;
 
 static int write_index_block(DirWriter *writer, const IndexBlock *index, Error **err)
@@ -156,8 +157,8 @@ static int write_root(DirWriter *writer, uint32_t parent, const uint32_t *starts
 		.block = 1,
 	};
 
-	put_entry(bytes, writer->inode->number, DOT_BYTES, ".");
-	put_entry(bytes + DOT_BYTES, parent, BLOCK_SIZE - DOT_BYTES, "..");
+	put_entry(bytes, writer->inode->number, DOT_BYTES, 1);
+	put_entry(bytes + DOT_BYTES, parent, BLOCK_SIZE - DOT_BYTES, 2);
 	parameters[4] = EXT2_HASH_HALF_MD4;
 	parameters[5] = PARAMETER_BYTES;
 	parameters[6] = nodes ? 1 : 0; /* levels below */
@@ -185,7 +186,7 @@ int ext4_write_index(DirWriter *writer, uint32_t parent, const uint32_t *starts,
 			.block = 1 + nodes + first,
 		};
 
-		put_entry(bytes, 0, BLOCK_SIZE, "");
+		put_entry(bytes, 0, BLOCK_SIZE, 0);
 		if (write_index_block(writer, &node, err) < 0)
 			return -1;
 	}
