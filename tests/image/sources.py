@@ -545,8 +545,11 @@ def confined():
     process.wait(10)
     output.unlink()
     equal(confinement(), wanted)
+    for capabilities in "CapInh", "CapPrm", "CapEff", "CapAmb":
+        equal(int(status[capabilities], 16), 0)
     if os.geteuid() == 0:
-        equal(status["Uid"].split(), ["65534"] * 4)
+        equal((status["Uid"].split(), status["Gid"].split()), (["65534"] * 4,) * 2)
+        equal(status["Groups"].split(), [])
 
 
 @case
