@@ -317,9 +317,9 @@ inspected() {
 	way slow "$PLAIN" 0
 	run script -qec "stty columns 120; '$EMBER' image pull '$way/team/one:1' --tls-verify=false --name seen" /dev/null
 	[ "$status" -eq 0 ]
-	grep -qE 'fetch [^ ]*/team/one:1  \[#*-*\] +[0-9]+%  [0-9.]+ [KM]iB of 5 MiB  [0-9.]+ [KM]iB/s  [0-9.]+ s' <<<"$output"
+	grep -qE 'fetch [^ ]*/team/one:1  \[#*-*\] +[0-9]+%  [0-9.]+ [KM]iB of 5(\.[0-9])? MiB  [0-9.]+ [KM]iB/s  [0-9.]+ s' <<<"$output"
 	# What stays is what came, how fast, and how long it took.
-	grep -qE '/team/one:1  5 MiB  [0-9.]+ [KM]iB/s  [0-9.]+ s' <<<"$output"
+	grep -qE '/team/one:1  5(\.[0-9])? MiB  [0-9.]+ [KM]iB/s  [0-9.]+ s' <<<"$output"
 	forget seen
 	expect 0 pull "$way/team/one:1" --name unseen
 	equal "$stderr" ""
