@@ -20,6 +20,7 @@
 #include "util/process.h"
 
 #define DEFAULT_SUITE	    "bookworm"
+#define LOG_MAX		    (1U << 20)
 #define LOG_TAIL_MAX	    2000
 #define VERDICT_PATIENCE_MS 300
 
@@ -140,7 +141,6 @@ static void add_words(Command *cmd)
 		LEADER,
 		"sh",
 		"mmdebstrap",
-		"--quiet",
 		"--format=tar",
 		"--variant=minbase",
 		/* documentation and translations of an image that nobody reads in; copyright files stay */
@@ -157,6 +157,23 @@ static void add_words(Command *cmd)
 		command_add(cmd, words[i]);
 }
 
+/* A name that is none would only come out when all else is installed; apt is asked as soon as it can tell. */
+static void add_packages(Command *cmd, const Strv *packages)
+{
+	auto_free char *all = NULL;
+
+	if (!packages || !packages->count)
+		return;
+	for (size_t i = 0; i < packages->count; i++)
+		command_addf(cmd, "--include=%s", packages->items[i]);
+	all = strv_join(packages, " ");
+	command_addf(
+		cmd,
+		"--extract-hook=APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -qq --simulate install %s "
+		">/dev/null",
+		all);
+}
+
 static int start_debootstrap(const BuildOptions *options, int tar_fd, int log_fd, pid_t *out_pid,
 			     Error **err)
 {
@@ -169,8 +186,7 @@ static int start_debootstrap(const BuildOptions *options, int tar_fd, int log_fd
 	add_words(&cmd);
 	if (variant->packages)
 		command_addf(&cmd, "--include=%s", variant->packages);
-	for (size_t i = 0; options->packages && i < options->packages->count; i++)
-		command_addf(&cmd, "--include=%s", options->packages->items[i]);
+	add_packages(&cmd, options->packages);
 	for (size_t i = 0; variant->hooks[i]; i++)
 		command_addf(&cmd, "--customize-hook=%s", variant->hooks[i]);
 	command_add(&cmd, "--");
@@ -188,6 +204,21 @@ static int start_debootstrap(const BuildOptions *options, int tar_fd, int log_fd
 	return command_spawn(&cmd, out_pid, err);
 }
 
+/* What mmdebstrap says of its progress explains nothing. */
+static char *without_progress(char *log)
+{
+	auto_strbuf Strbuf text = { 0 };
+	char *rest = log;
+
+	for (char *line = strsep(&rest, "\n"); line; line = strsep(&rest, "\n")) {
+		if (!*line || str_starts_with(line, "I: "))
+			continue;
+		strbuf_adds(&text, line);
+		strbuf_addc(&text, '\n');
+	}
+	return xstrdup(strbuf_str(&text));
+}
+
 /* Its verdict matters more than the writer's: a root that ends early is often a download that failed. */
 static int finish_debootstrap(pid_t pid, bool stop_it, const char *log, Error **err)
 {
@@ -202,8 +233,12 @@ static int finish_debootstrap(pid_t pid, bool stop_it, const char *log, Error **
 	if (stop_it || (WIFEXITED(raw) && WEXITSTATUS(raw) == 0))
 		return 0;
 	error_set(err, ERR_FAILED, "mmdebstrap could not make the Debian root");
-	if (fs_read(log, 1U << 20, &text, &len, NULL) == 0)
-		error_detail(err, text + (len > LOG_TAIL_MAX ? len - LOG_TAIL_MAX : 0));
+	if (fs_read(log, LOG_MAX, &text, &len, NULL) == 0) {
+		auto_free char *causes = without_progress(text);
+		size_t kept = strlen(causes);
+
+		error_detail(err, causes + (kept > LOG_TAIL_MAX ? kept - LOG_TAIL_MAX : 0));
+	}
 	return error_hint(err, "see whether packages can be fetched: apt-get update");
 }
 

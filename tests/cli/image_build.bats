@@ -208,6 +208,14 @@ deb https://mirror.corp/security bookworm-security main"
 	equal "$(sources)" ""
 }
 
+@test "a package that nobody has, and a mirror that is none: apt's own words" {
+	expect 1 ember image build lacking --package jq --package no-such-package
+	explains "E: Unable to locate package no-such-package"
+	expect 1 ember image build lacking --mirror http://127.0.0.1:1/debian
+	explains "Could not connect to 127.0.0.1:1"
+	[[ $stderr != *"I: "* ]]
+}
+
 @test "what makes no sense is refused before anything is touched" {
 	local fresh=$BATS_TEST_TMPDIR/fresh
 
