@@ -19,7 +19,7 @@ static json_t *parse(const char *text)
 
 static void test_digests(void)
 {
-	CHECK_STR(manifest_digest_hex(A), A + 7);
+	CHECK_STR(manifest_digest_hex(A), &A[7]);
 	CHECK(!manifest_digest_hex(NULL));
 	CHECK(!manifest_digest_hex("sha256:../../../etc/passwd"));
 	CHECK(!manifest_digest_hex(A "a"));
