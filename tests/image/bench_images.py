@@ -16,7 +16,8 @@ if os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free >= 6 << 30:
     os.environ["TMPDIR"] = "/dev/shm"
 
 import umoci  # noqa: E402
-from harness import CASES, case, main  # noqa: E402
+from disks import export_layout, imported  # noqa: E402
+from harness import CASES, case, equal, main  # noqa: E402
 
 IMAGES = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else pathlib.Path("build-images")
 
@@ -27,8 +28,14 @@ def compare(tag):
 
 @case
 def small():
-    """the image of 270 MB"""
-    assert len(compare("small")) > 9000
+    """the image of 270 MB, and out of its disk again: a layout that umoci and ember-image read alike, of the same tree"""
+    tree = compare("small")
+    assert len(tree) > 9000
+    disk = imported([], "--layout", f"{IMAGES}/oci:small", "--no-seed", max_size=4 << 30)
+    done, layout = export_layout(disk)
+    disk.unlink()
+    assert done.result, done.events
+    equal(umoci.compare(layout, "t", max_size=4 << 30), tree)
 
 
 @case
