@@ -76,8 +76,11 @@ static int settle_one(Settling *settling, const Node *node, const char *name, Er
 	    (read_names(settling, "etc/passwd", &settling->texts[0], &settling->users, err) < 0 ||
 	     read_names(settling, "etc/group", &settling->texts[1], &settling->groups, err) < 0))
 		return -1;
-	if (acl_read(text.value, text.size, &settling->users, &settling->groups, &acl, err) < 0)
-		return -1;
+	if (acl_read(text.value, text.size, &settling->users, &settling->groups, &acl, err) < 0) {
+		auto_free char *path = tree_path(node);
+
+		return error_wrap(err, "'%s'", path);
+	}
 	if (acl.unknown)
 		warn(settling, node, acl.unknown);
 	if (is_access)

@@ -183,6 +183,16 @@ static int is_seeded_link(Export *export, Error **err)
 	return !strcmp(target, "/run/ember/resolv.conf");
 }
 
+/* What a guest has there besides our stamp is its own: ember itself keeps its state there, when it runs in a guest. */
+static int holds_only_stamp(Export *export, Error **err)
+{
+	auto_ext_names ExtNames names = { 0 };
+
+	if (extfs_list(export->plan->fs, &export->inode, EXPORT_MAX_NAMES, &names, err) < 0)
+		return -1;
+	return names.count == 1 && !strcmp(names.bytes + names.items[0].at, "id");
+}
+
 /* 1 when the inode at hand is to be left out. */
 static int is_left_out(Export *export, const char *name, Error **err)
 {
@@ -203,8 +213,10 @@ static int is_left_out(Export *export, const char *name, Error **err)
 	}
 	if (export->plan->keep_seed)
 		return 0;
-	if (is_directory && (!strcmp(path, "usr/lib/ember") || !strcmp(path, "var/lib/ember")))
+	if ((is_directory && !strcmp(path, "usr/lib/ember")) || !strcmp(path, "var/lib/ember/id"))
 		return 1;
+	if (is_directory && !strcmp(path, "var/lib/ember"))
+		return holds_only_stamp(export, err);
 	return strcmp(path, "etc/resolv.conf") != 0 ? 0 : is_seeded_link(export, err);
 }
 

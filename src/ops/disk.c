@@ -44,6 +44,36 @@ int disk_look(const char *path, DiskState *out_state, Error **err)
 	return 0;
 }
 
+void disk_facts_release(DiskFacts *facts)
+{
+	image_config_release(&facts->config);
+}
+
+int disk_probe(Context *ctx, const char *path, DiskFacts *out_facts, Error **err)
+{
+	auto_command Command cmd = { 0 };
+	auto_disk_facts DiskFacts facts = { 0 };
+	json_auto_t *result = NULL;
+	const json_t *config = NULL;
+
+	if (image_helper_init(&cmd, err) < 0)
+		return -1;
+	command_add(&cmd, "probe");
+	command_addf(&cmd, "--disk=%s", path);
+	if (image_helper_run(ctx, &cmd, 0, &result, NULL, err) < 0 ||
+	    json_get_u64_opt(result, "offset", INT64_MAX, &facts.offset, err) < 0 ||
+	    json_get_u64_opt(result, "used_bytes", INT64_MAX, &facts.used_bytes, err) < 0 ||
+	    json_get_bool_opt(result, "needs_recovery", &facts.needs_recovery, err) < 0 ||
+	    json_get_object_opt(result, "config", &config, err) < 0)
+		return -1;
+	/* What a stranger's disk says about running it is a convenience, no more. */
+	if (config && image_config_from_json(config, &facts.config, NULL) < 0)
+		image_config_release(&facts.config);
+	*out_facts = facts;
+	facts = (DiskFacts){ 0 };
+	return 0;
+}
+
 int disk_recover(Context *ctx, const char *path, Error **err)
 {
 	auto_command Command cmd = { 0 };

@@ -16,6 +16,19 @@ typedef enum DiskState {
 } DiskState;
 
 int disk_look(const char *path, DiskState *out_state, Error **err);
+
+/* What ember-image finds on a disk, which may be a stranger's. */
+typedef struct DiskFacts {
+	uint64_t offset; /* of the filesystem on it, in bytes */
+	uint64_t used_bytes;
+	bool needs_recovery;
+	ImageConfig config; /* how it says that it wants to be run; empty: it says nothing */
+} DiskFacts;
+
+int disk_probe(Context *ctx, const char *path, DiskFacts *out_facts, Error **err);
+void disk_facts_release(DiskFacts *facts);
+#define auto_disk_facts CLEANUP(disk_facts_release)
+
 /* Replay the journal of a disk that is ours to write, and repair what has to be. */
 int disk_recover(Context *ctx, const char *path, Error **err);
 

@@ -131,31 +131,12 @@ static void check_tools(DoctorReport *report)
 	}
 }
 
-static void check_engines(DoctorReport *report)
-{
-	static const char *const engines[] = { "buildah", "podman", "docker" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
-		auto_free char *path = program_find(engines[i]);
-
-		if (path) {
-			add(report, "container engine", CHECK_PASS, steal(&path), NULL);
-			return;
-		}
-	}
-	auto_free char *hint = program_install_hint(engines[0]);
-
-	add(report, "container engine", CHECK_WARN,
-	    xstrdup("missing: ember image build -f needs buildah, podman or docker"), hint);
-}
-
 static void check_programs(DoctorReport *report)
 {
 	static const char *const helpers[] = { "ember-keeper", "ember-image", "ember-guest",
 					       "ember-boot" };
 
 	check_tools(report);
-	check_engines(report);
 	for (size_t i = 0; i < ARRAY_SIZE(helpers); i++) {
 		auto_free char *path = NULL;
 		auto_error err = NULL;
@@ -174,10 +155,10 @@ static void check_engine(DoctorReport *report)
 	const ImageEngine *engine = image_engine_find(NULL, &err);
 
 	if (engine)
-		add(report, "containerfile", CHECK_PASS,
+		add(report, "container engine", CHECK_PASS,
 		    xasprintf("built with %s", image_engine_name(engine)), NULL);
 	else
-		add(report, "containerfile", CHECK_WARN,
+		add(report, "container engine", CHECK_WARN,
 		    xstrdup("missing: ember image build -f needs buildah, podman or docker"),
 		    error_hint_text(err));
 }

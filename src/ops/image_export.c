@@ -43,11 +43,11 @@ static int check_options(const char *file, const ExportOptions *options, const c
 
 	if (options->compress && strcmp(format, FORMAT_QCOW2) != 0) {
 		error_set(err, ERR_USAGE, "--compress is for qcow2 files, and this is %s", format);
-		return error_hint(err, "leave it out, or choose --format qcow2");
+		return error_hint(err, "leave it out, or choose --as qcow2");
 	}
 	if (!strcmp(file, "-") && strcmp(format, FORMAT_OCI) != 0) {
 		error_set(err, ERR_USAGE, "only an OCI archive can go to standard output");
-		return error_hint(err, "name a file for --format %s", format);
+		return error_hint(err, "name a file for --as %s", format);
 	}
 	*out_format = format;
 	return 0;
@@ -160,12 +160,13 @@ int ops_image_export(Context *ctx, const char *name, const char *file, const Exp
 	return export(ctx, "image", &image, file, options, format, out_exported, err);
 }
 
-static void describe(Context *ctx, const Vm *vm, const RestingDisk *disk, Image *image)
+static int describe(Context *ctx, const Vm *vm, const RestingDisk *disk, Image *image, Error **err)
 {
 	image->name = xstrdup(vm->name);
 	image->disk_path = xstrdup(disk->path);
 	image->created_at = time_text_now();
-	vm_image_config(ctx, vm, image);
+	/* There is nobody to tell in a disk that is taken as it is. */
+	return disk->state == DISK_FOREIGN ? 0 : vm_image_config(ctx, vm, disk->path, image, err);
 }
 
 int ops_vm_export(Context *ctx, const char *name, const char *file, const ExportOptions *options,
@@ -188,8 +189,9 @@ int ops_vm_export(Context *ctx, const char *name, const char *file, const Export
 	if (disk.state == DISK_FOREIGN && !strcmp(format, FORMAT_OCI)) {
 		error_set(err, ERR_UNSUPPORTED, "the disk of vm '%s' holds no ext4 filesystem",
 			  name);
-		return error_hint(err, "save it as it is: --format raw");
+		return error_hint(err, "save it as it is: --as raw");
 	}
-	describe(ctx, &vm, &disk, &image);
+	if (describe(ctx, &vm, &disk, &image, err) < 0)
+		return -1;
 	return export(ctx, "vm", &image, file, options, format, out_exported, err);
 }

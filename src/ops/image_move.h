@@ -59,5 +59,5 @@ int ops_vm_commit(Context *ctx, const char *vm_name, const char *name, Image *ou
 /* Shared by them: the record of a VM that does not run (ERR_STATE), what an image of its disk says about itself (config,
  * arch), and that a name is free. */
 int vm_read_resting(Context *ctx, const char *name, Vm *out_vm, Error **err);
-void vm_image_config(Context *ctx, const Vm *vm, Image *image);
+int vm_image_config(Context *ctx, const Vm *vm, const char *disk, Image *image, Error **err);
 int image_check_free(Context *ctx, const char *name, Error **err);

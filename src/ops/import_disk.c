@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "ops/disk.h"
 #include "ops/image_helper.h"
 #include "ops/image_make.h"
 #include "state/records.h"
@@ -108,41 +109,6 @@ int qcow2_to_raw(Context *ctx, const char *path, const char *raw, Error **err)
 	cmd.dir = dir;
 	cmd.pass_fd = fd;
 	return command_run(&cmd, DEADLINE_NEVER, err);
-}
-
-/* What ember-image found on a disk. */
-typedef struct DiskFacts {
-	uint64_t offset;
-	uint64_t used_bytes;
-	bool needs_recovery;
-	ImageConfig config;
-} DiskFacts;
-
-static void disk_facts_release(DiskFacts *facts)
-{
-	image_config_release(&facts->config);
-}
-
-static int probe(Context *ctx, const char *path, DiskFacts *facts, Error **err)
-{
-	auto_command Command cmd = { 0 };
-	json_auto_t *result = NULL;
-	const json_t *config = NULL;
-
-	if (image_helper_init(&cmd, err) < 0)
-		return -1;
-	command_add(&cmd, "probe");
-	command_addf(&cmd, "--disk=%s", path);
-	if (image_helper_run(ctx, &cmd, 0, &result, NULL, err) < 0 ||
-	    json_get_u64_opt(result, "offset", INT64_MAX, &facts->offset, err) < 0 ||
-	    json_get_u64_opt(result, "used_bytes", INT64_MAX, &facts->used_bytes, err) < 0 ||
-	    json_get_bool_opt(result, "needs_recovery", &facts->needs_recovery, err) < 0 ||
-	    json_get_object_opt(result, "config", &config, err) < 0)
-		return -1;
-	/* What a stranger's disk says about running it is a convenience, no more. */
-	if (config && image_config_from_json(config, &facts->config, NULL) < 0)
-		image_config_release(&facts->config);
-	return 0;
 }
 
 /* {"80/tcp": {}}, {"KEY": "value"}: lists of ours that are objects in the OCI config. */
@@ -250,11 +216,11 @@ static int stream(Context *ctx, Image *image, const char *path, const char *dir,
 int import_disk(Context *ctx, Image *image, const char *path, const char *dir,
 		const ImportOptions *options, Error **err)
 {
-	CLEANUP(disk_facts_release) DiskFacts facts = { 0 };
+	auto_disk_facts DiskFacts facts = { 0 };
 	auto_free char *config = path_join(dir, "config.json");
 	auto_free char *copy = path_join(dir, "copy.raw");
 
-	if (probe(ctx, path, &facts, err) < 0 ||
+	if (disk_probe(ctx, path, &facts, err) < 0 ||
 	    (facts.needs_recovery && copy_disk(ctx, path, copy, err) < 0) ||
 	    write_config(config, &facts.config, err) < 0)
 		return -1;

@@ -28,35 +28,55 @@ int vm_read_resting(Context *ctx, const char *name, Vm *out_vm, Error **err)
 	return 0;
 }
 
-/* What the VM's image says about running it, with what `vm create` was told on top. */
-void vm_image_config(Context *ctx, const Vm *vm, Image *image)
+/* The image that a VM was made from, by its id: it may have been renamed, and another one may have its name. */
+static bool find_origin(Context *ctx, const Vm *vm, Image *out_origin)
 {
-	auto_free char *dir = vm->image ? store_image_dir(&ctx->store, vm->image) : NULL;
-	auto_image Image origin = { 0 };
+	auto_image_list ImageList images = { 0 };
 
-	/* It may have gone, and another one may have its name. */
-	if (dir && records_read_image_at(dir, &origin, NULL) == 0 &&
-	    str_equal(origin.id, vm->image_id)) {
+	if (!vm->image_id || records_list_images(&ctx->store, &images, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < images.count; i++) {
+		if (!str_equal(images.items[i].id, vm->image_id))
+			continue;
+		*out_origin = images.items[i];
+		images.items[i] = (Image){ 0 };
+		return true;
+	}
+	return false;
+}
+
+int vm_image_config(Context *ctx, const Vm *vm, const char *disk, Image *image, Error **err)
+{
+	auto_image Image origin = { 0 };
+	auto_disk_facts DiskFacts facts = { 0 };
+
+	if (find_origin(ctx, vm, &origin)) {
 		image->config = origin.config;
 		origin.config = (ImageConfig){ 0 };
 		image->arch = steal(&origin.arch);
-	}
-	if (!image->arch)
+	} else {
+		/* It was replaced by a newer one; its words are on the disk still. */
+		if (disk_probe(ctx, disk, &facts, err) < 0)
+			return -1;
+		image->config = facts.config;
+		facts.config = (ImageConfig){ 0 };
 		image->arch = xstrdup(os_machine());
+	}
+	/* What `vm create` was told on top. */
 	strv_release(&image->config.env);
 	strv_copy(&image->config.env, &vm->env);
 	str_assign(&image->config.user, vm->user);
 	str_assign(&image->config.workdir, vm->workdir);
+	return 0;
 }
 
-static void describe(Context *ctx, const Vm *vm, const char *name, Image *image)
+static void describe(const Vm *vm, const char *name, Image *image)
 {
 	image->name = xstrdup(name);
 	image->id = uuid_new();
 	image->reference = xasprintf("local:%s", name);
 	image->created_at = time_text_now();
 	image->has_init = vm->has_init;
-	vm_image_config(ctx, vm, image);
 }
 
 static int clone_disk(Context *ctx, const Vm *vm, Image *image, Error **err)
@@ -71,7 +91,7 @@ static int clone_disk(Context *ctx, const Vm *vm, Image *image, Error **err)
 	if (state == DISK_FOREIGN) {
 		error_set(err, ERR_UNSUPPORTED, "the disk of vm '%s' holds no ext4 filesystem",
 			  vm->name);
-		return error_hint(err, "save it as it is: ember vm export %s FILE --format raw",
+		return error_hint(err, "save it as it is: ember vm export %s FILE --as raw",
 				  vm->name);
 	}
 	if (state == DISK_DIRTY && disk_recover(ctx, image->disk_path, err) < 0)
@@ -89,7 +109,8 @@ static int make(Context *ctx, const Vm *vm, Image *image, Error **err)
 	if (context_open_storage(ctx, err) < 0 || image_begin(ctx, image, &tmp, err) < 0)
 		return -1;
 	report_step(ctx, "clone the disk of vm '%s'", vm->name);
-	if (clone_disk(ctx, vm, image, err) < 0)
+	if (clone_disk(ctx, vm, image, err) < 0 ||
+	    vm_image_config(ctx, vm, image->disk_path, image, err) < 0)
 		return -1;
 	return image_commit(ctx, image, tmp, false, err);
 }
@@ -121,7 +142,7 @@ int ops_vm_commit(Context *ctx, const char *vm_name, const char *name, Image *ou
 	vm_release(&vm);
 	if (vm_read_resting(ctx, vm_name, &vm, err) < 0 || image_check_free(ctx, name, err) < 0)
 		return -1;
-	describe(ctx, &vm, name, &image);
+	describe(&vm, name, &image);
 	if (make(ctx, &vm, &image, err) < 0) {
 		image_undo(ctx, name);
 		return error_wrap(err, "commit vm '%s' as image '%s'", vm_name, name);

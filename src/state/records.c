@@ -30,7 +30,6 @@ static int check_schema(const json_t *doc, Error **err)
 	return 0;
 }
 
-/* "K=V" lists are objects in JSON. */
 static json_t *ports_to_json(const Ports *ports)
 {
 	json_t *array = json_array();

@@ -47,6 +47,29 @@ fetch() {
 	ember image delete newer
 }
 
+@test "what a VM runs is known of a renamed image, and of one that another took the place of" {
+	local moving=$BATS_FILE_TMPDIR/moving archive=$BATS_TEST_TMPDIR/vm.tar way
+
+	cp -r "$OCI/busybox" "$moving"
+	ember image pull "oci:$moving:latest" --name first
+	ember vm create of-first --image first "${SMALL[@]}" --no-start
+	for way in rename refresh; do
+		if [ "$way" = rename ]; then
+			ember image rename first second
+		else
+			move_layout "$moving"
+			ember image pull "oci:$moving:latest" --name second --refresh
+		fi
+		expect 0 ember vm commit of-first committed --format json
+		json '.config.cmd == ["/bin/sh"] and .arch != null'
+		ember image delete committed
+		ember vm export of-first "$archive" --force
+		equal "$(skopeo inspect --config "oci-archive:$archive" | jq -c .config.Cmd)" '["/bin/sh"]'
+	done
+	ember vm delete of-first
+	ember image delete second
+}
+
 @test "delete is refused for the fork of a fork, too" {
 	fetch grand
 	ember vm create parent --image grand "${SMALL[@]}" --no-start

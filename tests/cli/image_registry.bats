@@ -189,7 +189,7 @@ inspected() {
 	forget one again
 }
 
-@test "two pulls at once share what they fetch; a prune waits for neither, and says so" {
+@test "two pulls at once into one cache; a prune waits for neither, and says so" {
 	local one two
 
 	pull "$PLAIN/team/one:1" --name one >"$BATS_TEST_TMPDIR/1" 2>&1 &

@@ -300,6 +300,10 @@ def seeded():
     kept = set(members(exported(disk, "--keep-seed")[0]))
     equal(kept - names, {"usr/lib/ember", "usr/lib/ember/ember-guest", "usr/lib/ember/image.json", "etc/resolv.conf",
                          "var/lib/ember", "var/lib/ember/id"})
+    # A guest may use ember itself: all but the stamp is its own.
+    debugfs(disk, "mkdir /var/lib/ember/vms", f"write {guest} /var/lib/ember/config.json")
+    equal(set(members(exported(disk)[0])) - names,
+          {"var/lib/ember", "var/lib/ember/vms", "var/lib/ember/config.json"})
 
     done, out = export_layout(disk, "--created", "2024-05-06T07:08:09Z", "--platform", "linux/arm64/v8")
     assert done.result, done.events
