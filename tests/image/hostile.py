@@ -212,5 +212,26 @@ def entry_bombs():
     refuse_layers([member * 81], "8000000 entries", "unsupported", max_size=4 << 30)
 
 
+def empty_files(first, count):
+    """A tar of files with numbers for names, made faster than tarfile would."""
+    header = bytearray(tarfile.TarInfo("0" * 10).tobuf(tarfile.USTAR_FORMAT))
+    rest = sum(header[10:148]) + sum(header[156:]) + 8 * ord(" ")
+    parts = []
+    for number in range(first, first + count):
+        header[:10] = name = b"%010d" % number
+        header[148:156] = b"%06o\0 " % (rest + sum(name))
+        parts.append(bytes(header))
+    return b"".join(parts)
+
+
+@case
+def name_bombs():
+    """more than two million names"""
+    if SANITIZED:
+        return
+    members = [gzip.compress(empty_files(first, 100000), 1) for first in range(0, 2000001, 100000)]
+    refuse_layers([b"".join(members)], "more than 2000000 files", "unsupported", max_size=4 << 30)
+
+
 if __name__ == "__main__":
     main()
