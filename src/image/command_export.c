@@ -156,22 +156,26 @@ static int write_all(void *arg, void *report, Error **err)
 	return write_documents(job, &config, written, err);
 }
 
-/* The worker has read what a stranger wrote: nothing it says becomes part of a path before it has been looked at. */
-static int check_written(Written *written, Error **err)
+static bool is_digest(char *text, size_t size)
 {
-	for (LayoutPart part = LAYOUT_LAYER; part < LAYOUT_PARTS; part++) {
-		char *digest = written->digests[part];
+	text[size - 1] = '\0';
+	return digest_is_valid(text);
+}
 
-		digest[sizeof(written->digests[part]) - 1] = '\0';
-		if (!digest_is_valid(digest))
-			return error_set(err, ERR_FAILED, "the disk reader's digests are none");
-	}
-	return 0;
+/* The worker has read what a stranger wrote: nothing it says is used before it has been looked at. */
+static int check_written(Written *written, bool is_layout, Error **err)
+{
+	bool is_good = is_digest(written->diff_id, sizeof(written->diff_id));
+
+	for (LayoutPart part = LAYOUT_LAYER; part < (is_layout ? LAYOUT_PARTS : LAYOUT_CONFIG);
+	     part++)
+		is_good &= is_digest(written->digests[part], sizeof(written->digests[part]));
+	return is_good ? 0 : error_set(err, ERR_FAILED, "the disk reader's digests are none");
 }
 
 static int commit(Job *job, Error **err)
 {
-	Written *written = &job->written;
+	const Written *written = &job->written;
 	LayoutEntry entry = {
 		.digests = { written->digests[0], written->digests[1], written->digests[2] },
 		.manifest_size = written->sizes[LAYOUT_MANIFEST],
@@ -179,8 +183,6 @@ static int commit(Job *job, Error **err)
 		.platform = &job->options->platform,
 	};
 
-	if (check_written(written, err) < 0)
-		return -1;
 	return layout_writer_commit(&job->layout, &entry, err);
 }
 
@@ -232,7 +234,8 @@ static int run(Job *job, Error **err)
 	status = worker_run(&writer, err);
 	if (status != 0)
 		return status;
-	if (job->options->layout && commit(job, err) < 0)
+	if (check_written(&job->written, job->options->layout != NULL, err) < 0 ||
+	    (job->options->layout && commit(job, err) < 0))
 		return -1;
 	announce(job);
 	return 0;
