@@ -46,6 +46,25 @@ static void hand_back(struct inflate_state *state, DeflateInput *input)
 	state->read_in_length = 0;
 }
 
+/* It leaves the upper halves of the vector registers in use, which slows down whatever comes after it and is not written
+ * for AVX: OpenSSL's SHA-256 by a fifth. */
+#ifdef __x86_64__
+__attribute__((target("avx"))) static void clear_upper_halves(void)
+{
+	__builtin_ia32_vzeroupper();
+}
+
+static void free_registers(void)
+{
+	if (__builtin_cpu_supports("avx"))
+		clear_upper_halves();
+}
+#else
+static void free_registers(void)
+{
+}
+#endif
+
 static ssize_t isal_run(void *arg, DeflateInput *input, void *out, size_t room, Error **err)
 {
 	struct inflate_state *state = arg;
@@ -56,6 +75,7 @@ static ssize_t isal_run(void *arg, DeflateInput *input, void *out, size_t room, 
 	state->next_out = out;
 	state->avail_out = (uint32_t)room;
 	status = isal_inflate(state);
+	free_registers();
 	input->data = state->next_in;
 	input->size = state->avail_in;
 	input->ended = state->block_state == ISAL_BLOCK_FINISH;
