@@ -7,3 +7,4 @@
 int command_import(int argc, char *argv[]);
 int command_export(int argc, char *argv[]);
 int command_probe(int argc, char *argv[]);
+int command_verify(int argc, char *argv[]);

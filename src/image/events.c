@@ -120,6 +120,15 @@ void event_export(const ExportResult *result)
 	print_take(event);
 }
 
+void event_verified(uint64_t size_bytes)
+{
+	json_t *event = json_object();
+
+	json_put_string(event, "event", "result");
+	json_put_u64(event, "size_bytes", size_bytes);
+	print_take(event);
+}
+
 void event_error(const Error *error, const char *bad_blob)
 {
 	json_t *event = json_object();

@@ -40,6 +40,7 @@ void event_warning(const char *message);
 void event_result(const ImportResult *result);
 void event_probe(const ProbeResult *result);
 void event_export(const ExportResult *result);
+void event_verified(uint64_t size_bytes); /* of all blobs */
 /* `bad_blob`: digest of the blob whose content is at fault, so that another copy may do; NULL: none. */
 void event_error(const Error *error, const char *bad_blob);
 

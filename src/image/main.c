@@ -15,6 +15,7 @@ static const struct {
 } commands[] = {
 	{ "export", command_export },
 	{ "probe", command_probe },
+	{ "verify", command_verify },
 };
 
 int main(int argc, char *argv[])

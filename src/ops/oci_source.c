@@ -3,28 +3,66 @@
 #include <string.h>
 
 #include "model/uuid.h"
+#include "ops/image_blobs.h"
 #include "ops/image_helper.h"
 #include "ops/leftover.h"
 #include "state/records.h"
 #include "util/failpoint.h"
 #include "util/mem.h"
 
+/* The first blob that is not what its digest says any more, owned; NULL: all of them are. */
+static int find_damage(Context *ctx, const char *dir, const OciBlobs *blobs, char **out_digest,
+		       Error **err)
+{
+	auto_command Command cmd = { 0 };
+	json_auto_t *result = NULL;
+
+	if (image_helper_init(&cmd, err) < 0)
+		return -1;
+	command_add(&cmd, "verify");
+	command_addf(&cmd, "--blobs=%s", dir);
+	for (size_t i = 0; i < blobs->count; i++)
+		command_add(&cmd, blobs->items[i].digest);
+	return image_helper_run(ctx, &cmd, blobs->total_bytes, &result, out_digest, err);
+}
+
+/* A cache that is damaged is no reason to give up: the disk is still there. 1: it is whole, 0: not. */
+static int check_cached(Context *ctx, const char *dir, const OciBlobs *blobs, Error **err)
+{
+	auto_free char *bad = NULL;
+	auto_error damage = NULL;
+
+	report_step(ctx, "check the layers in the cache");
+	if (find_damage(ctx, dir, blobs, &bad, &damage) == 0)
+		return 1;
+	if (!bad) {
+		error_move(err, &damage);
+		return -1;
+	}
+	report_warning(ctx, "the blob cache is damaged: '%s' is removed from it", bad);
+	return image_blobs_discard(ctx, bad, err);
+}
+
 /* 1: the blobs it came with are here, and stay for as long as `source` has the lock. */
 static int find_cached(Context *ctx, const Image *image, OciSource *source, Error **err)
 {
 	auto_free char *dir = store_path(&ctx->store, "blobs");
+	int found;
 
 	if (!image->digest || !fs_exists(dir))
 		return 0;
 	if (store_lock_source(&ctx->store, "store", "blobs", &source->cache_lock, err) < 0)
 		return -1;
-	/* A cache that is damaged is no reason to give up: the disk is still there. */
-	if (oci_blobs_find(dir, image->digest, &source->blobs, NULL) != 1) {
-		close_fd(&source->cache_lock);
-		return 0;
+	found = oci_blobs_find(dir, image->digest, &source->blobs, NULL) == 1
+			? check_cached(ctx, dir, &source->blobs, err)
+			: 0;
+	if (found > 0) {
+		source->blobs_dir = steal(&dir);
+		return 1;
 	}
-	source->blobs_dir = steal(&dir);
-	return 1;
+	oci_blobs_release(&source->blobs);
+	close_fd(&source->cache_lock);
+	return found;
 }
 
 static const char *go_arch(const char *arch)

@@ -188,6 +188,33 @@ digest_in_registry() {
 	equal "$(ls -A "$tiny")" ""
 }
 
+# One byte of each layer, as a failing disk would.
+damage_cache() {
+	local blob
+
+	find "$EMBER_STATE_DIR/blobs/sha256" -size +4k | while read -r blob; do
+		chmod u+w "$blob"
+		printf 'x' | dd of="$blob" bs=1 seek=2000 conv=notrunc status=none
+	done
+}
+
+@test "with a damaged cache an image leaves whole, from its disk" {
+	local box=$REGISTRY/tools/box:1
+
+	damage_cache
+	expect 0 ember image export pulled "$FILES/damaged.tar"
+	contains "$stderr" "warning: " "blob cache is damaged"
+	expect 0 ember image import back "$FILES/damaged.tar"
+	same_image pulled back
+	ember image delete back
+	ember image pull "$box" --name again --tls-verify=false
+	damage_cache
+	expect 0 ember image push again "$REGISTRY/tools/mended:1" --tls-verify=false
+	contains "$stderr" "blob cache is damaged"
+	digest_in_registry tools/mended:1
+	ember image delete again
+}
+
 @test "without the cache an image leaves all the same" {
 	ember image prune --blobs
 	expect 0 ember image export pulled "$FILES/without.tar"
