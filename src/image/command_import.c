@@ -179,7 +179,10 @@ static int run(const Options *options, Error **err)
 	};
 	int status = -1;
 
-	if (open_inputs(options, &files, err) < 0 || open_output(options, &files, err) < 0)
+	if (open_inputs(options, &files, err) < 0)
+		return -1;
+	worker_hold_signals();
+	if (open_output(options, &files, err) < 0)
 		return -1;
 	if (failpoint("image.file.build", err) == 0)
 		status = worker_run(&worker, err);

@@ -70,7 +70,7 @@ static int watch(Worker *worker, pid_t pid, const sigset_t *signals)
 	return worker_report(error);
 }
 
-/* The signals that matter are blocked before there is anything to lose. */
+/* The signals that matter. */
 static void block_signals(sigset_t *out)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -88,6 +88,13 @@ static int read_report(const Worker *worker, int fd, Error **err)
 	    read(fd, worker->report, worker->report_size) != (ssize_t)worker->report_size)
 		return error_set(err, ERR_FAILED, "the %s ended without a word", worker->title);
 	return 0;
+}
+
+void worker_hold_signals(void)
+{
+	sigset_t signals;
+
+	block_signals(&signals);
 }
 
 int worker_run(Worker *worker, Error **err)

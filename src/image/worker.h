@@ -22,6 +22,10 @@ typedef struct Worker {
 	bool was_ended;	    /* out: it was killed or crashed, and that has been announced */
 } Worker;
 
+/* From here on a signal waits for worker_run(), after which its caller cleans up: to be called before there is anything
+ * to lose. */
+void worker_hold_signals(void);
+
 /* Run it to its end. Returns the exit status of the program; what failed in the worker, or killed it, has then been
  * announced. -1 with an Error when it could not be started. SIGINT, SIGTERM and SIGHUP end it, and stay blocked. */
 int worker_run(Worker *worker, Error **err);
