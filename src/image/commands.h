@@ -8,3 +8,5 @@ int command_import(int argc, char *argv[]);
 int command_export(int argc, char *argv[]);
 int command_probe(int argc, char *argv[]);
 int command_verify(int argc, char *argv[]);
+/* Becomes the program that it is given by its path, so that exit status and output are that one's. */
+int command_confined(int argc, char *argv[]);

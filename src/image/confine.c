@@ -23,6 +23,7 @@
 #define MAX_MEMORY \
 	(6ull << 30)	/* of address space: 8 million entries at 250 bytes, and as much again */
 #define MAX_FILES 1024u /* 512 layers, and what else is open */
+#define MAX_CPU_S 3600u /* of other programs */
 
 #if defined(__x86_64__)
 #define NATIVE_ARCH AUDIT_ARCH_X86_64
@@ -171,15 +172,17 @@ static const unsigned allowed_calls[] = {
 	SYS_exit_group,
 };
 
-/* Whatever is not on the list fails with EPERM, which every caller can take. */
-static void restrict_calls(void)
+#define MAX_CALLS 64
+
+/* What is not right fails with EPERM, which every caller can take: calls that are (not) on the list, or for another
+ * machine. */
+static void filter_calls(const unsigned *calls, size_t count, bool allow_them)
 {
-	enum { COUNT = ARRAY_SIZE(allowed_calls) };
-	struct sock_filter filter[COUNT + 6];
-	struct sock_fprog program = { .len = ARRAY_SIZE(filter), .filter = filter };
+	struct sock_filter filter[MAX_CALLS + 6];
 	const struct sock_filter refuse =
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA));
 	const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog program = { .filter = filter };
 	size_t at = 0;
 
 	filter[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
@@ -188,11 +191,12 @@ static void restrict_calls(void)
 	filter[at++] = refuse;
 	filter[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 						    offsetof(struct seccomp_data, nr));
-	for (size_t i = 0; i < COUNT; i++)
-		filter[at++] = (struct sock_filter)BPF_JUMP(
-			BPF_JMP | BPF_JEQ | BPF_K, allowed_calls[i], (uint8_t)(COUNT - i), 0);
-	filter[at++] = refuse;
-	filter[at++] = allow;
+	for (size_t i = 0; i < count; i++)
+		filter[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i],
+							    (uint8_t)(count - i), 0);
+	filter[at++] = allow_them ? refuse : allow;
+	filter[at++] = allow_them ? allow : refuse;
+	program.len = (unsigned short)at;
 	(void)prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
 }
 #endif
@@ -203,7 +207,7 @@ int confine_finish(Error **err)
 		return error_set_errno(err, errno, "give up the last capability");
 #ifdef NATIVE_ARCH
 	if (!IS_INSTRUMENTED)
-		restrict_calls();
+		filter_calls(allowed_calls, ARRAY_SIZE(allowed_calls), true);
 #endif
 	return 0;
 }
@@ -215,13 +219,14 @@ static void allow_name(int ruleset, const char *path, uint64_t access)
 	allow_path(ruleset, fd, access);
 }
 
-/* The program, other programs and libraries, and what the loader and e2fsck read; no other file of the system's, since
- * what can be read could be written to the disk. */
-static void restrict_program(const char *program, int file_fd)
+/* The program, other programs and libraries, what the loader and e2fsck read, and the device that takes what nobody wants to
+ * hear; no other file of the system's, since what can be read could be written to the disk. */
+static void restrict_program(const ProgramNeeds *needs)
 {
 	static const char *const dirs[] = { "/usr", "/bin", "/sbin", "/lib", "/lib64" };
 	static const char *const files[] = { "/etc/ld.so.cache", "/etc/ld.so.preload",
 					     "/etc/e2fsck.conf" };
+	const uint64_t both = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE;
 	auto_fd ruleset = make_ruleset();
 
 	if (ruleset < 0)
@@ -230,23 +235,66 @@ static void restrict_program(const char *program, int file_fd)
 		allow_name(ruleset, dirs[i], LANDLOCK_READ | LANDLOCK_ACCESS_FS_EXECUTE);
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		allow_name(ruleset, files[i], LANDLOCK_ACCESS_FS_READ_FILE);
-	allow_name(ruleset, program, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE);
-	allow_path(ruleset, file_fd, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
+	allow_name(ruleset, needs->program,
+		   LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_EXECUTE);
+	allow_name(ruleset, "/dev/null", both);
+	allow_path(ruleset, needs->read_fd, LANDLOCK_ACCESS_FS_READ_FILE);
+	allow_path(ruleset, needs->write_fd, both);
 	(void)syscall(SYS_landlock_restrict_self, ruleset, 0);
 }
 
-int confine_program(const char *program, int file_fd, Error **err)
+#ifdef NATIVE_ARCH
+/* Other programs need more calls than a list could name; these are ways out, and none of them needs one. */
+static const unsigned refused_calls[] = {
+	SYS_socket,
+	SYS_connect,
+	SYS_ptrace,
+	SYS_process_vm_readv,
+	SYS_process_vm_writev,
+	SYS_mount,
+	SYS_umount2,
+	SYS_unshare,
+	SYS_setns,
+	SYS_bpf,
+	SYS_perf_event_open,
+	SYS_userfaultfd,
+	SYS_keyctl,
+	SYS_add_key,
+	SYS_io_uring_setup,
+	SYS_kill,
+};
+#endif
+
+static void limit_program(uint64_t max_bytes)
 {
+	limit(RLIMIT_CORE, 0);
+	limit(RLIMIT_NOFILE, MAX_FILES);
+	limit(RLIMIT_AS, MAX_MEMORY);
+	limit(RLIMIT_CPU, MAX_CPU_S);
+	limit(RLIMIT_FSIZE, max_bytes);
+	/* Past that size: an error, no signal. */
+	(void)signal(SIGXFSZ, SIG_IGN);
+}
+
+int confine_program(const ProgramNeeds *needs, Error **err)
+{
+	unsigned kept = needs->is_privileged ? CAP_DAC_OVERRIDE : CAP_DAC_READ_SEARCH;
+
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return error_set_errno(err, errno, "refuse new privileges");
-	limit(RLIMIT_CORE, 0);
-	limit(RLIMIT_AS, MAX_MEMORY);
-	if (drop_root(CAP_DAC_OVERRIDE, err) < 0)
+	limit_program(needs->max_bytes);
+	/* Where there is no right to write, the file becomes nobody's before we are. */
+	if (needs->write_fd >= 0 && !needs->is_privileged && geteuid() == 0)
+		(void)fchown(needs->write_fd, NOBODY, NOBODY);
+	if (drop_root(kept, err) < 0)
 		return -1;
 	/* What is ambient outlives the execve(), and is all that does. */
-	if (getuid() == NOBODY)
-		(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0);
+	if (getuid() == NOBODY && (needs->read_fd >= 0 || needs->is_privileged))
+		(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept, 0, 0);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	restrict_program(program, file_fd);
+	restrict_program(needs);
+#ifdef NATIVE_ARCH
+	filter_calls(refused_calls, ARRAY_SIZE(refused_calls), false);
+#endif
 	return 0;
 }

@@ -7,6 +7,10 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "util/error.h"
 
 /* No new privileges, limits of memory and files, no path but those below `dir_fds` (-1 entries are skipped) and those only
@@ -16,6 +20,15 @@ int confine_begin(const int *dir_fds, size_t count, Error **err);
 /* All files are open: only the system calls of reading, writing and memory are left. */
 int confine_finish(Error **err);
 
-/* Before `program` is run: no new privileges, limits, nobody instead of root, and no path but it, those of programs and
- * libraries, to read, and that of `file_fd`, to read and write by its name in /dev/fd. */
-int confine_program(const char *program, int file_fd, Error **err);
+/* What a program that reads a stranger's bytes is allowed. -1: no such file. */
+typedef struct ProgramNeeds {
+	const char *program; /* its path */
+	int read_fd;	     /* it may open that again, by its name in /dev/fd */
+	int write_fd;	     /* and that one, to write as well */
+	bool is_privileged; /* write_fd is a file that nobody must not own: root may still write to it */
+	uint64_t max_bytes; /* no file that it writes becomes larger */
+} ProgramNeeds;
+
+/* Before another program is run: no new privileges, limits of memory, time and files, nobody instead of root, no network, and
+ * no path but those of programs, to read, and what it needs. */
+int confine_program(const ProgramNeeds *needs, Error **err);

@@ -13,6 +13,7 @@ static const struct {
 	const char *word;
 	int (*run)(int argc, char *argv[]);
 } commands[] = {
+	{ "confined", command_confined },
 	{ "export", command_export },
 	{ "probe", command_probe },
 	{ "verify", command_verify },

@@ -3,10 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "image/confine.h"
@@ -16,8 +14,7 @@
 #include "util/mem.h"
 #include "util/process.h"
 
-#define DISK_FD	     3 /* where e2fsck finds the disk */
-#define MAX_CPU_S    3600u
+#define DISK_FD	     3	 /* where e2fsck finds the disk */
 #define FIXED	     3	 /* exit statuses 0 to 3: nothing wrong is left */
 #define CANNOT_START 100 /* no exit status of e2fsck's */
 
@@ -42,8 +39,12 @@ static int take_fds(const Job *job, Error **err)
 
 static int start(const Job *job, int *out_stdout, Error **err)
 {
-	const struct rlimit cpu = { MAX_CPU_S, MAX_CPU_S };
-	const struct rlimit size = { job->disk->size, job->disk->size };
+	/* A filesystem that claims to be larger than its disk does not make it so. */
+	const ProgramNeeds needs = { .program = job->program,
+				     .read_fd = -1,
+				     .write_fd = DISK_FD,
+				     .is_privileged = true,
+				     .max_bytes = job->disk->size };
 	char name[64];
 	char *const argv[] = { (char *)(uintptr_t)job->program, (char *)(uintptr_t) "-fy", name,
 			       NULL };
@@ -52,12 +53,8 @@ static int start(const Job *job, int *out_stdout, Error **err)
 	(void)snprintf(name, sizeof(name), "/dev/fd/%d?offset=%" PRIu64, DISK_FD,
 		       job->disk->place.offset);
 	*out_stdout = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, DISK_FD + 1);
-	if (take_fds(job, err) < 0 || confine_program(job->program, DISK_FD, err) < 0)
+	if (take_fds(job, err) < 0 || confine_program(&needs, err) < 0)
 		return -1;
-	/* A filesystem that claims to be larger than its disk does not make it so: an error, no signal. */
-	(void)signal(SIGXFSZ, SIG_IGN);
-	(void)setrlimit(RLIMIT_CPU, &cpu);
-	(void)setrlimit(RLIMIT_FSIZE, &size);
 	(void)execve(job->program, argv, env);
 	return error_set_errno(err, errno, "run '%s'", job->program);
 }

@@ -17,6 +17,7 @@
 
 typedef struct Look {
 	int fd;
+	const char *only; /* the one document that is asked for; NULL: all */
 	ArchiveFacts facts;
 	bool has_layout;
 	bool has_index;
@@ -175,6 +176,7 @@ static int look_at_member(Look *look, const unsigned char *header, Error **err)
 	uint64_t size = size_of(header);
 	uint64_t padding = (TAR_BLOCK - size % TAR_BLOCK) % TAR_BLOCK;
 	bool is_file = type == '0' || type == '\0';
+	bool is_document;
 
 	if (type == 'x' || type == 'g')
 		return skip(look->fd, size + padding, err) < 0 ? -1 : 1;
@@ -186,32 +188,41 @@ static int look_at_member(Look *look, const unsigned char *header, Error **err)
 	}
 	if (is_file && !strcmp(name, "oci-layout"))
 		look->has_layout = true;
-	if (is_file && (!strcmp(name, "index.json") || !strcmp(name, "manifest.json"))) {
+	is_document = is_file && (!strcmp(name, "index.json") || !strcmp(name, "manifest.json"));
+	if (is_document && (!look->only || !strcmp(name, look->only))) {
 		if (read_document(look, name, size, err) < 0 || skip(look->fd, padding, err) < 0)
 			return -1;
 	} else if (skip(look->fd, size + padding, err) < 0) {
 		return -1;
 	}
+	if (look->only)
+		return !look->has_index && !look->has_manifest;
 	return !(look->has_layout && look->has_index);
 }
 
-int archive_look(int fd, ArchiveFacts *out_facts, Error **err)
+/* 1: all of it was read, 0: it was decided before. */
+static int look_at_members(Look *look, Error **err)
 {
 	unsigned char header[TAR_BLOCK];
-	Look look = { .fd = fd };
 	int more = 1;
 
 	for (size_t i = 0; more == 1 && i < MEMBERS_MAX; i++) {
 		size_t got = 0;
 
-		if (read_full(fd, header, sizeof(header), &got, err) < 0) {
-			archive_facts_release(&look.facts);
+		if (read_full(look->fd, header, sizeof(header), &got, err) < 0)
 			return -1;
-		}
 		if (got < sizeof(header) || !header[0])
 			break;
-		more = look_at_member(&look, header, err);
+		more = look_at_member(look, header, err);
 	}
+	return more;
+}
+
+int archive_look(int fd, ArchiveFacts *out_facts, Error **err)
+{
+	Look look = { .fd = fd };
+	int more = look_at_members(&look, err);
+
 	if (more < 0) {
 		archive_facts_release(&look.facts);
 		return -1;
@@ -223,4 +234,15 @@ int archive_look(int fd, ArchiveFacts *out_facts, Error **err)
 		look.facts.kind = ARCHIVE_DOCKER;
 	*out_facts = look.facts;
 	return 0;
+}
+
+char *archive_first_tag(int fd, ArchiveKind kind)
+{
+	Look look = { .fd = fd, .only = kind == ARCHIVE_OCI ? "index.json" : "manifest.json" };
+	char *tag = NULL;
+
+	if (look_at_members(&look, NULL) >= 0 && look.facts.tags.count > 0)
+		tag = xstrdup(look.facts.tags.items[0]);
+	archive_facts_release(&look.facts);
+	return tag;
 }

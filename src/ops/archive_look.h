@@ -25,5 +25,7 @@ typedef struct ArchiveFacts {
 /* Read the tar from where `fd` stands, which may be a pipe, as far as it takes. What does not parse is for those to
  * refuse who read it in earnest. */
 int archive_look(int fd, ArchiveFacts *out_facts, Error **err);
+/* The first name of an image in that kind of archive, or NULL; owned. */
+char *archive_first_tag(int fd, ArchiveKind kind);
 void archive_facts_release(ArchiveFacts *facts);
 #define auto_archive_facts CLEANUP(archive_facts_release)

@@ -95,6 +95,23 @@ int image_helper_init(Command *cmd, Error **err)
 	return 0;
 }
 
+int image_confined_init(Command *cmd, const char *program, Error **err)
+{
+	auto_free char *path = program_find(program);
+
+	if (!path) {
+		auto_free char *hint = program_install_hint(program);
+
+		error_set(err, ERR_MISSING_TOOL, "'%s' is not installed", program);
+		return error_hint(err, "%s", hint);
+	}
+	if (image_helper_init(cmd, err) < 0)
+		return -1;
+	command_add(cmd, "confined");
+	command_add(cmd, path);
+	return 0;
+}
+
 int image_helper_run(Context *ctx, const Command *cmd, uint64_t total_bytes, json_t **out_result,
 		     char **out_bad_blob, Error **err)
 {

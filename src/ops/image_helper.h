@@ -10,6 +10,10 @@
 /* Begin its command line. ERR_MISSING_TOOL when the installation is incomplete. */
 int image_helper_init(Command *cmd, Error **err);
 
+/* Begin the command line of another program, which reads a stranger's bytes from its standard input and is given no rights
+ * but that one and to fill what is handed over as descriptor 3. ERR_MISSING_TOOL when it is not installed. */
+int image_confined_init(Command *cmd, const char *program, Error **err);
+
 /* Run it to the end; *out_result is its answer, a new reference. `total_bytes`: what its progress is measured by when it
  * does not know itself; 0: unknown. *out_bad_blob (may be NULL): after a failure the digest of the blob whose content is at
  * fault, else left alone; owned. */

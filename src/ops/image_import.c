@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "model/size.h"
 #include "model/uuid.h"
@@ -18,11 +17,13 @@
 #include "ops/leftover.h"
 #include "ops/reconcile.h"
 #include "ops/sniff.h"
+#include "ops/spool.h"
 #include "ops/unpack.h"
 #include "util/cancel.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/mem.h"
+#include "util/os.h"
 
 /* What of a pipe is looked at before it is decided whether it has to become a file, and how long its writer may take. */
 #define PEEK_BYTES    32768
@@ -40,8 +41,9 @@ typedef struct Import {
 	char *shown;	  /* for messages */
 	char *dir;	  /* tmp/import:NAME */
 	int fd;
-	Sniffed outer; /* the file as it is */
-	Sniffed inner; /* unpacked; the same when it is not packed */
+	Sniffed outer;	  /* the file as it is */
+	Sniffed inner;	  /* unpacked; the same when it is not packed */
+	size_t inner_len; /* how much of that was seen */
 	ArchiveFacts archive;
 } Import;
 
@@ -81,8 +83,12 @@ static int open_input(Import *import, const char *file, Error **err)
 		return error_hint(err, "make a tar of it: tar -C %s -c . | ember image import %s -",
 				  file, import->name);
 	}
+	if (S_ISCHR(st.st_mode)) {
+		error_set(err, ERR_USAGE, "%s is a device, with no image on it", import->shown);
+		return error_hint(err, "name a file, or pipe something into it");
+	}
 	if (!strcmp(file, "-") && S_ISREG(st.st_mode)) {
-		import->path = xasprintf("/proc/%d/fd/%d", (int)getpid(), import->fd);
+		import->path = os_file_name(import->fd);
 		return lseek(import->fd, 0, SEEK_SET) < 0
 			       ? error_set_errno(err, errno, "read %s", import->shown)
 			       : 0;
@@ -93,7 +99,7 @@ static int open_input(Import *import, const char *file, Error **err)
 }
 
 /* Look at the first bytes of an open file, or at what comes out of a pipe. */
-static int sniff_fd(int fd, Sniffed *out_sniffed, Error **err)
+static int sniff_fd(int fd, Sniffed *out_sniffed, size_t *out_len, Error **err)
 {
 	auto_free unsigned char *data = xmalloc(SNIFF_BYTES);
 	size_t len = 0;
@@ -112,6 +118,7 @@ static int sniff_fd(int fd, Sniffed *out_sniffed, Error **err)
 		len += (size_t)got;
 	}
 	*out_sniffed = sniff(data, len);
+	*out_len = len;
 	return 0;
 }
 
@@ -127,7 +134,7 @@ static int look_inside(Import *import, int fd, Error **err)
 	auto_unpacker Unpacker second = { .fd = -1 };
 
 	if (unpacker_start(import->outer.unpacker, fd, import->dir, &first, err) < 0 ||
-	    sniff_fd(first.fd, &import->inner, err) < 0)
+	    sniff_fd(first.fd, &import->inner, &import->inner_len, err) < 0)
 		return -1;
 	if (import->inner.kind != SNIFF_TAR)
 		return 0;
@@ -140,8 +147,10 @@ static int look_inside(Import *import, int fd, Error **err)
 /* What is it? `fd` can be rewound. */
 static int look(Import *import, int fd, Error **err)
 {
+	size_t len;
+
 	archive_facts_release(&import->archive);
-	if (rewind_fd(fd, err) < 0 || sniff_fd(fd, &import->outer, err) < 0 ||
+	if (rewind_fd(fd, err) < 0 || sniff_fd(fd, &import->outer, &len, err) < 0 ||
 	    rewind_fd(fd, err) < 0)
 		return -1;
 	import->inner = import->outer;
@@ -156,12 +165,9 @@ static int look(Import *import, int fd, Error **err)
  * no pipe. */
 static int peek(int from_fd, int *out_fd, Error **err)
 {
-	auto_fd copy = memfd_create("ember-peek", MFD_CLOEXEC);
-	auto_fd read_end = -1;
-	auto_fd write_end = -1;
+	auto_fd copy = os_memory_file("ember-peek");
 	auto_free char *data = xmalloc(PEEK_BYTES);
 	ssize_t seen = 0, got = 0;
-	int ends[2];
 
 	if (copy < 0)
 		return error_set_errno(err, errno, "make a buffer");
@@ -171,13 +177,7 @@ static int peek(int from_fd, int *out_fd, Error **err)
 		/* The first byte may take its time. */
 		if (poll(&event, 1, -1) < 0 && cancel_check(err) < 0)
 			return -1;
-		close_fd(&read_end);
-		close_fd(&write_end);
-		if (pipe2(ends, O_CLOEXEC) < 0)
-			return error_set_errno(err, errno, "make a pipe");
-		read_end = ends[0];
-		write_end = ends[1];
-		got = tee(from_fd, write_end, PEEK_BYTES, SPLICE_F_NONBLOCK);
+		got = os_pipe_peek(from_fd, data, PEEK_BYTES);
 		if (got <= 0)
 			break;
 		if (got > seen)
@@ -186,44 +186,54 @@ static int peek(int from_fd, int *out_fd, Error **err)
 		if (seen < PEEK_BYTES)
 			(void)poll(NULL, 0, PEEK_PAUSE_MS);
 	}
-	if (got > 0) {
-		got = read(read_end, data, PEEK_BYTES);
-		if (got > 0 && fs_write_all(copy, data, (size_t)got, err) < 0)
-			return -1;
-	}
+	if (seen > 0 && fs_write_all(copy, data, (size_t)seen, err) < 0)
+		return -1;
 	*out_fd = steal_fd(&copy);
 	return 0;
+}
+
+static int refuse(const Import *import, Error **err)
+{
+	if (import->outer.kind == SNIFF_PACKED)
+		error_set(err, ERR_USAGE, "%s is no image: it seems to be %s with %s in it",
+			  import->shown, import->outer.what, import->inner.what);
+	else
+		error_set(err, ERR_USAGE, "%s is no image: it seems to be %s", import->shown,
+			  import->outer.what);
+	return error_hint(err, "give a tar of a root filesystem, an archive of docker save or OCI, "
+			       "or a raw or qcow2 disk with ext4");
+}
+
+/* Nothing that an image could be, whatever may follow. */
+static int check_begin(Import *import, int fd, Error **err)
+{
+	size_t len;
+
+	if (rewind_fd(fd, err) < 0 || sniff_fd(fd, &import->outer, &len, err) < 0)
+		return -1;
+	return import->outer.kind == SNIFF_OTHER ? refuse(import, err) : 0;
 }
 
 /* A file of what comes through a descriptor; import->path and ->fd are it from then on. */
 static int make_file(Import *import, int from_fd, const char *name, Error **err)
 {
 	auto_free char *path = path_join(import->dir, name);
-	auto_free char *data = xmalloc(SNIFF_BYTES);
 	auto_fd fd = -1;
-	uint64_t done = 0;
+	Spool spool = { .ctx = import->ctx, .from_fd = from_fd, .max_bytes = SPOOL_BYTES_MAX };
+	bool is_input = from_fd == import->fd;
 
 	if (failpoint("image.import.spool", err) < 0)
 		return -1;
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_set_errno(err, errno, "make '%s'", path);
-	for (;;) {
-		ssize_t got = read(from_fd, data, SNIFF_BYTES);
-
-		if (cancel_check(err) < 0)
-			return -1;
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return error_set_errno(err, errno, "read %s", import->shown);
-		if (got == 0)
-			break;
-		if (fs_write_all(fd, data, (size_t)got, err) < 0)
-			return error_wrap(err, "'%s'", path);
-		done += (uint64_t)got;
-		report_bytes(import->ctx, done, 0);
-	}
+	spool.to_fd = fd;
+	if (spool_read(&spool, SNIFF_BYTES, err) < 0)
+		return error_wrap(err, is_input ? "read %s" : "unpack %s", import->shown);
+	if (is_input && check_begin(import, fd, err) < 0)
+		return -1;
+	if (spool_read(&spool, UINT64_MAX, err) < 0)
+		return error_wrap(err, is_input ? "read %s" : "unpack %s", import->shown);
 	free(import->path);
 	import->path = steal(&path);
 	close_fd(&import->fd);
@@ -245,22 +255,13 @@ static int look_at_pipe(Import *import, Error **err)
 		return -1;
 	if (is_rootfs(import) && import->archive.is_certain)
 		return 0;
+	if (import->outer.kind == SNIFF_PACKED && import->inner.kind == SNIFF_OTHER &&
+	    import->inner_len == SNIFF_BYTES)
+		return refuse(import, err);
 	report_step(import->ctx, "read %s", import->shown);
 	if (make_file(import, import->fd, "input", err) < 0)
 		return -1;
 	return look(import, import->fd, err);
-}
-
-static int refuse(const Import *import, Error **err)
-{
-	if (import->outer.kind == SNIFF_PACKED)
-		error_set(err, ERR_USAGE, "%s is no image: it seems to be %s with %s in it",
-			  import->shown, import->outer.what, import->inner.what);
-	else
-		error_set(err, ERR_USAGE, "%s is no image: it seems to be %s", import->shown,
-			  import->outer.what);
-	return error_hint(err, "give a tar of a root filesystem, an archive of docker save or OCI, "
-			       "or a raw or qcow2 disk with ext4");
 }
 
 static int check_options(const Import *import, Error **err)
@@ -315,6 +316,7 @@ static int import_archive(Import *import, Image *out_image, Error **err)
 			     .platform = import->options->platform };
 	bool is_oci = import->archive.kind == ARCHIVE_OCI;
 	auto_free char *tags = tags_text(&import->archive.tags);
+	auto_free char *file = NULL;
 	auto_free char *reference = NULL;
 	bool existed = false;
 
@@ -328,8 +330,9 @@ static int import_archive(Import *import, Image *out_image, Error **err)
 	if (import->outer.kind == SNIFF_PACKED && unpack(import, err) < 0)
 		return -1;
 	/* Not by its path: skopeo ends that at its first colon. */
-	reference = xasprintf("%s:/proc/%d/fd/%d%s%s", is_oci ? "oci-archive" : "docker-archive",
-			      (int)getpid(), import->fd, import->options->tag ? ":" : "",
+	file = os_file_name(import->fd);
+	reference = xasprintf("%s:%s%s%s", is_oci ? "oci-archive" : "docker-archive", file,
+			      import->options->tag ? ":" : "",
 			      import->options->tag ? import->options->tag : "");
 	if (ops_image_pull(import->ctx, reference, &pull, out_image, &existed, err) < 0)
 		return -1;

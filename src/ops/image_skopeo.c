@@ -1,9 +1,12 @@
 #include "ops/image_skopeo.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "ops/image_auth.h"
 #include "ops/image_make.h"
+#include "ops/spool.h"
 #include "util/mem.h"
 #include "util/os.h"
 
@@ -82,6 +85,16 @@ static const char *prefix_of(SkopeoVerb verb)
 	return "";
 }
 
+/* Layers and archives say what they like about their size. The cache is on the disk of the working directory. */
+static int check_growth(const Skopeo *skopeo, uint64_t put, Error **err)
+{
+	auto_fd dir = open(skopeo->cmd.dir, O_PATH | O_CLOEXEC);
+
+	if (dir < 0)
+		return error_set_errno(err, errno, "open '%s'", skopeo->cmd.dir);
+	return spool_check(dir, put, SPOOL_BYTES_MAX, err);
+}
+
 static int watch(pid_t pid, void *arg, Error **err)
 {
 	Skopeo *skopeo = arg;
@@ -91,6 +104,9 @@ static int watch(pid_t pid, void *arg, Error **err)
 
 	if (os_process_io(pid, &got, &put) < 0)
 		return 0;
+	skopeo->is_too_much = skopeo->brings && check_growth(skopeo, put, err) < 0;
+	if (skopeo->is_too_much)
+		return -1;
 	/* In either direction what is moved is written: to a file or to the registry. */
 	report_bytes(skopeo->ctx, put, skopeo->total_bytes);
 	if (got + put >= skopeo->moved_bytes + MOVED_BYTES || !skopeo->moved_bytes) {
@@ -112,7 +128,9 @@ int skopeo_init(Skopeo *skopeo, const Context *ctx, SkopeoVerb verb, const char 
 		const char *dir, const RegistryAccess *access, Error **err)
 {
 	const char *prefix = prefix_of(verb);
-	auto_skopeo Skopeo made = { .ctx = ctx, .access = access, .auth_fd = -1 };
+	auto_skopeo Skopeo made = {
+		.ctx = ctx, .access = access, .brings = verb == SKOPEO_COPY_FROM, .auth_fd = -1
+	};
 	Command *cmd = &made.cmd;
 
 	if (image_tool_init(cmd, "skopeo", err) < 0)
@@ -182,7 +200,7 @@ static void explain(const Skopeo *skopeo, const char *reference, Error **err)
 {
 	auto_error cause = NULL;
 
-	if (error_code(*err) != ERR_FAILED)
+	if (error_code(*err) != ERR_FAILED || skopeo->is_too_much)
 		return;
 	error_move(&cause, err);
 	set_meaning(skopeo, reference, error_detail_text(cause), err);
@@ -206,7 +224,7 @@ int skopeo_run(Skopeo *skopeo, const char *reference, Error **err)
 	skopeo->cmd.on_tick_arg = skopeo;
 	if (run_once(skopeo, &first) == 0)
 		return 0;
-	if (skopeo->access->host && error_code(first) == ERR_FAILED &&
+	if (skopeo->access->host && error_code(first) == ERR_FAILED && !skopeo->is_too_much &&
 	    meaning_of(error_detail_text(first)) == &lost) {
 		report_step(skopeo->ctx, "once more, since the connection broke: %s", reference);
 		skopeo->total_bytes = 0;

@@ -31,9 +31,11 @@ typedef struct Skopeo {
 	Command cmd; /* add options and words to it */
 	const Context *ctx;
 	const RegistryAccess *access; /* borrowed */
+	bool brings;		      /* it fills our disk */
 	int auth_fd;
 	uint64_t total_bytes; /* what is to be moved, for the progress bar; 0: unknown */
 	/* While it runs: */
+	bool is_too_much;
 	uint64_t moved_bytes;
 	Deadline silent_until;
 } Skopeo;

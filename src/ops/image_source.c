@@ -1,17 +1,18 @@
 #include "ops/image_source.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/image.h"
+#include "ops/archive_look.h"
+#include "ops/sniff.h"
+#include "ops/unpack.h"
 #include "util/fs.h"
-#include "util/json.h"
 #include "util/mem.h"
 #include "util/os.h"
-#include "util/process.h"
 
-/* An archive on a slow disk is read up to its list of content. */
-#define ARCHIVE_PATIENCE_MS 120000
+#define TAR_BLOCK 512 /* enough to know it from a packed one */
 
 void source_release(Source *source)
 {
@@ -26,40 +27,32 @@ void source_release(Source *source)
 	*source = (Source){ 0 };
 }
 
-/* A member of an archive that may be compressed, as JSON; NULL when it is not there or no JSON. */
-static json_t *archive_document(const char *path, const char *member)
+/* The first name in an archive that may be packed; owned, or NULL. */
+static char *first_tag(const char *path, ArchiveKind kind)
 {
-	auto_command Command cmd = { 0 };
-	json_t *doc = NULL;
+	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	auto_unpacker Unpacker unpacker = { .fd = -1 };
+	unsigned char begin[TAR_BLOCK];
+	ssize_t len = fd < 0 ? -1 : pread(fd, begin, sizeof(begin), 0);
+	Sniffed sniffed;
 
-	command_init(&cmd, "tar", "--extract", "--to-stdout", "--occurrence=1", "--file", path,
-		     "--", member, NULL);
-	cmd.capture = true;
-	cmd.output_max = JSON_TEXT_MAX;
-	if (command_run(&cmd, deadline_in_ms(ARCHIVE_PATIENCE_MS), NULL) < 0 ||
-	    json_parse_text(strbuf_str(&cmd.output), cmd.output.len, &doc, NULL) < 0)
+	if (len <= 0)
 		return NULL;
-	return doc;
+	sniffed = sniff(begin, (size_t)len);
+	if (sniffed.kind == SNIFF_TAR)
+		return archive_first_tag(fd, kind);
+	if (sniffed.kind != SNIFF_PACKED ||
+	    unpacker_start(sniffed.unpacker, fd, NULL, &unpacker, NULL) < 0)
+		return NULL;
+	return archive_first_tag(unpacker.fd, kind);
 }
 
-/* The one reference that a `docker save` has: [{"RepoTags":["name:tag"]}]. Owned, or NULL. */
-static char *docker_archive_reference(const char *path)
+/* The annotation that names an entry of an OCI archive is often only a tag. */
+static char *archive_reference(const char *path, ArchiveKind kind)
 {
-	json_auto_t *doc = archive_document(path, "manifest.json");
-	const json_t *tags = json_object_get(json_array_get(doc, 0), "RepoTags");
+	auto_free char *tag = first_tag(path, kind);
 
-	return xstrdup_null(json_string_value(json_array_get(tags, 0)));
-}
-
-/* The annotation that names an entry of index.json; often it is only a tag. Owned, or NULL. */
-static char *oci_archive_reference(const char *path)
-{
-	json_auto_t *doc = archive_document(path, "index.json");
-	const json_t *entry = json_array_get(json_object_get(doc, "manifests"), 0);
-	const char *name = json_string_value(json_object_get(json_object_get(entry, "annotations"),
-							     "org.opencontainers.image.ref.name"));
-
-	return name && strpbrk(name, "/:") ? xstrdup(name) : NULL;
+	return tag && (kind == ARCHIVE_DOCKER || strpbrk(tag, "/:")) ? steal(&tag) : NULL;
 }
 
 /* What an archive calls its image, as a local name; owned, or NULL when it does not say. `tail`: ":REFERENCE" or "". */
@@ -73,8 +66,8 @@ static char *archive_name(const char *prefix, const char *path, const char *tail
 	if (*tail && strpbrk(tail + 1, "/:"))
 		reference = xstrdup(tail + 1);
 	else if (!*tail)
-		reference = !strcmp(prefix, "docker-archive:") ? docker_archive_reference(path)
-							       : oci_archive_reference(path);
+		reference = archive_reference(
+			path, !strcmp(prefix, "docker-archive:") ? ARCHIVE_DOCKER : ARCHIVE_OCI);
 	return reference && image_ref_parse(reference, &ref, NULL) == 0 ? image_ref_local_name(&ref)
 									: NULL;
 }

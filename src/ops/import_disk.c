@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "ops/disk.h"
 #include "ops/image_helper.h"
 #include "ops/image_make.h"
+#include "ops/spool.h"
 #include "state/records.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
@@ -23,6 +25,8 @@
 #define INCOMPATIBLE_DATAFILE 0x4
 #define INCOMPATIBLE_KNOWN    0x1f
 #define QCOW2_MAX_BYTES	      (16ULL << 40)
+
+#define SECTOR 512
 
 static uint64_t big_endian(const unsigned char *bytes, size_t len)
 {
@@ -70,6 +74,15 @@ static int check_qcow2(int fd, Error **err)
 	return 0;
 }
 
+/* Its size field, as whole sectors. */
+static uint64_t qcow2_bytes(int fd)
+{
+	unsigned char header[QCOW2_HEADER] = { 0 };
+
+	(void)pread(fd, header, sizeof(header), 0);
+	return (big_endian(header + QCOW2_SIZE, 8) + SECTOR - 1) & ~(uint64_t)(SECTOR - 1);
+}
+
 /* The file as qemu-img shall see it, whatever stands in it: no other one belongs to it. */
 static char *whole_qcow2(void)
 {
@@ -78,7 +91,7 @@ static char *whole_qcow2(void)
 	auto_free char *text = NULL;
 
 	json_put_string(file, "driver", "file");
-	json_put_string(file, "filename", "/proc/self/fd/3");
+	json_put_string(file, "filename", "/dev/fd/0");
 	json_put_string(disk, "driver", "qcow2");
 	json_put_take(disk, "backing", json_null());
 	json_put_take(disk, "file", file);
@@ -86,28 +99,44 @@ static char *whole_qcow2(void)
 	return xasprintf("json:%s", text);
 }
 
+/* Many blocks of a small qcow2 can be the same ones of it. */
+static int watch_growth(pid_t pid, void *arg, Error **err)
+{
+	const int *fd = arg;
+	struct stat st;
+
+	(void)pid;
+	if (fstat(*fd, &st) < 0)
+		return error_set_errno(err, errno, "look at the disk");
+	return spool_check(*fd, (uint64_t)st.st_blocks * SECTOR, SPOOL_BYTES_MAX, err);
+}
+
 int qcow2_to_raw(Context *ctx, const char *path, const char *raw, Error **err)
 {
+	static const char *const words[] = { "convert", "-n", "--target-is-zero", "-O", "raw" };
 	auto_command Command cmd = { 0 };
-	auto_free char *dir = path_dirname(raw);
 	auto_free char *source = NULL;
 	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
-	static const char *const words[] = { "--no-new-privs", "qemu-img", "convert", "-O", "raw" };
+	auto_fd target = -1;
 
 	if (fd < 0)
 		return error_set_errno(err, errno, "open '%s'", path);
-	if (check_qcow2(fd, err) < 0 || image_tool_init(&cmd, "qemu-img", err) < 0 ||
+	if (check_qcow2(fd, err) < 0 || image_confined_init(&cmd, "qemu-img", err) < 0 ||
 	    failpoint("image.import.qcow2", err) < 0)
 		return -1;
+	target = open(raw, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (target < 0 || ftruncate(target, (off_t)qcow2_bytes(fd)) < 0)
+		return error_set_errno(err, errno, "make '%s'", raw);
 	report_step(ctx, "convert '%s'", path);
 	source = whole_qcow2();
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		command_add(&cmd, words[i]);
 	command_add(&cmd, source);
-	/* Named from within: qemu-img takes what precedes a colon for a protocol. */
-	command_add(&cmd, path_basename(raw));
-	cmd.dir = dir;
-	cmd.pass_fd = fd;
+	command_add(&cmd, "/dev/fd/3");
+	cmd.stdin_fd = fd;
+	cmd.pass_fd = target;
+	cmd.on_tick = watch_growth;
+	cmd.on_tick_arg = &target;
 	return command_run(&cmd, DEADLINE_NEVER, err);
 }
 

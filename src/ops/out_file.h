@@ -21,7 +21,7 @@ typedef struct OutFile {
  * (ERR_EXISTS), anything else that is there always. Until its commit nobody else can read it. */
 int out_file_open(const char *path, bool replace, OutFile *out_file, Error **err);
 /* What programs can open as its name while they have it as descriptor 3. */
-#define OUT_FILE_PASSED "/proc/self/fd/3"
+#define OUT_FILE_PASSED "/dev/fd/3"
 int out_file_commit(OutFile *file, Error **err);
 /* What was not committed is gone. */
 void out_file_release(OutFile *file);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "ops/image_make.h"
+#include "ops/image_helper.h"
 #include "util/fs.h"
 #include "util/mem.h"
 #include "util/os.h"
@@ -25,16 +25,16 @@ int unpacker_start(const char *program, int from_fd, const char *dir, Unpacker *
 	auto_fd log = -1;
 	int ends[2];
 
-	if (image_tool_init(&cmd, program, err) < 0)
+	if (image_confined_init(&cmd, program, err) < 0)
 		return -1;
-	unpacker.log = xasprintf("%s/%s.log", dir, program);
-	log = open(unpacker.log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (log < 0 || pipe2(ends, O_CLOEXEC) < 0)
+	if (dir) {
+		unpacker.log = xasprintf("%s/%s.log", dir, program);
+		log = open(unpacker.log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	}
+	if ((dir && log < 0) || pipe2(ends, O_CLOEXEC) < 0)
 		return error_set_errno(err, errno, "prepare to unpack");
 	unpacker.fd = ends[0];
 	write_end = ends[1];
-	command_add(&cmd, "--no-new-privs");
-	command_add(&cmd, program);
 	command_add(&cmd, "-dc");
 	cmd.stdin_fd = from_fd;
 	cmd.stdout_fd = write_end;
@@ -79,7 +79,7 @@ int unpacker_finish(Unpacker *unpacker, bool stop_it, Error **err)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	error_set(err, ERR_USAGE, "'%s' cannot unpack it: it is damaged", unpacker->program);
-	if (fs_read(unpacker->log, LOG_MAX, &text, NULL, NULL) == 0)
+	if (unpacker->log && fs_read(unpacker->log, LOG_MAX, &text, NULL, NULL) == 0)
 		error_detail(err, text);
 	return error_hint(err, "get the file again, and compare its checksum");
 }

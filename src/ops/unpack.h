@@ -1,5 +1,5 @@
 /*
- * Compressed files, unpacked by the programs that are made for it.
+ * Compressed files, unpacked by the programs that are made for it, which can reach nothing but that file and their output.
  */
 #pragma once
 
@@ -15,7 +15,7 @@ typedef struct Unpacker {
 	char *log; /* what it complained about */
 } Unpacker;
 
-/* Start `program -dc` on an open file, from where that stands. `dir` is for its log. */
+/* Start `program -dc` on an open file, from where that stands. `dir` is for its log; NULL: without one. */
 int unpacker_start(const char *program, int from_fd, const char *dir, Unpacker *out_unpacker,
 		   Error **err);
 /* Its verdict when it was read to its end. With `stop_it`, because what reads it has failed: was it the cause? It has a

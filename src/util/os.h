@@ -61,6 +61,10 @@ int os_sync_fd(int fd);
 bool os_sync_brings_name(const char *dir);
 /* An open file without a name that is never on a disk: for secrets. A child opens what it inherits as /dev/fd/N. */
 int os_memory_file(const char *label);
+/* A name under which other processes of ours open what is open here, as long as we live; owned. */
+char *os_file_name(int fd);
+/* What is in a pipe now, at most `len` bytes: it stays there. EINVAL for what is no pipe. */
+ssize_t os_pipe_peek(int pipe_fd, void *data, size_t len);
 int os_rename_noreplace(const char *from, const char *to);
 /* Both exist, and each gets the other's name, in one step. */
 int os_rename_exchange(const char *one, const char *other);

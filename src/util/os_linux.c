@@ -275,6 +275,26 @@ int os_memory_file(const char *label)
 	return memfd_create(label, MFD_CLOEXEC);
 }
 
+char *os_file_name(int fd)
+{
+	return xasprintf("/proc/%d/fd/%d", (int)getpid(), fd);
+}
+
+ssize_t os_pipe_peek(int pipe_fd, void *data, size_t len)
+{
+	auto_fd read_end = -1;
+	auto_fd write_end = -1;
+	int ends[2];
+	ssize_t got;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -1;
+	read_end = ends[0];
+	write_end = ends[1];
+	got = tee(pipe_fd, write_end, len, SPLICE_F_NONBLOCK);
+	return got > 0 ? read(read_end, data, (size_t)got) : got;
+}
+
 int os_rename_noreplace(const char *from, const char *to)
 {
 	return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);

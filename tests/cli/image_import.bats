@@ -153,6 +153,10 @@ names_on() {
 	rubbish "ISO 9660"
 	expect 3 ember image inspect rubbish
 	expect 2 ember image import rubbish - </dev/null
+	explains "device"
+	expect 2 ember image import rubbish /dev/zero
+	explains "device"
+	expect 2 ember image import rubbish - < <(:)
 	explains "empty"
 	expect 2 ember image import rubbish "$FILES"
 	explains "directory" "tar -C"
@@ -223,4 +227,69 @@ names_on() {
 	exec 7>&-
 	equal "$status" 130
 	assert_no_processes
+}
+
+@test "a pipe that never ends, and is no image: refused by what it begins with" {
+	expect 2 ember image import endless - < <(exec cat /dev/zero)
+	explains "nothing that ember knows"
+	expect 2 ember image import endless - < <(exec gzip -1c /dev/zero)
+	explains "a gzip file with nothing that ember knows in it"
+}
+
+# It is ended, and its files are gone.
+bomb_refused() {
+	run --separate-stderr ember image "$@" 3>&-
+	refused
+	explains "$bomb"
+	expect 3 ember image inspect bomb
+	[ "$(find "$EMBER_STATE_DIR/tmp" -mindepth 1 | wc -l)" = 0 ]
+}
+
+@test "a few bytes that unpack to more than the disk holds: refused before it is full; zeros take no space" {
+	[ "$(id -u)" -eq 0 ] || skip "mounting needs root"
+	local tiny=$BATS_TEST_TMPDIR/tiny files=$BATS_TEST_TMPDIR/files EMBER_STATE_DIR bomb="more in it than the disk has room for"
+
+	mkdir "$tiny" "$files"
+	mount -t tmpfs -o size=1g none "$tiny"
+	EMBER_STATE_DIR=$tiny/state
+	ember init >/dev/null
+	truncate -s 8M "$files/disk"
+	mkfs.ext4 -q "$files/disk"
+	{ cat "$files/disk"; yes | head -c 1100M; } | zstd -q >"$files/full"
+	bomb_refused import bomb "$files/full"
+	bomb_refused import bomb - < <(exec zstd -dc "$files/full")
+	"$BATS_TEST_DIRNAME/mkbomb" qcow2 "$files/bomb" 2048
+	bomb_refused import bomb "$files/bomb"
+	"$BATS_TEST_DIRNAME/mkbomb" archive "$files/bomb" 1100
+	bomb_refused import bomb "$files/bomb"
+	bomb_refused pull "docker-archive:$files/bomb" --name bomb
+	{ cat "$files/disk"; head -c 1100M /dev/zero; } | zstd -q >"$files/empty"
+	expect 0 ember image import hollow "$files/empty" 3>&-
+	ember deinit --purge >/dev/null
+	umount "$tiny"
+}
+
+@test "what reads a stranger's file for us reaches nothing else" {
+	local confined=("$EMBER_BUILD/ember-image" confined)
+
+	echo secret >"$FILES/secret"
+	chmod 600 "$FILES/secret"
+	# The sanitizers' runtimes do not mind: they are ember-image's, not the other program's.
+	expect 0 "${confined[@]}" /bin/cat <"$FILES/secret"
+	equal "$output" secret
+	run ! "${confined[@]}" /bin/cat "$FILES/secret" 3>&-
+	run ! "${confined[@]}" /bin/cp /dev/stdin "$FILES/other" <"$FILES/secret" 3>&-
+	[ ! -e "$FILES/other" ]
+	run ! "${confined[@]}" /usr/bin/python3 -c 'import socket; socket.socket()' 3>&-
+	contains "$output" "not permitted"
+	run -0 "${confined[@]}" /bin/sh -c 'ulimit -t; ulimit -v; ulimit -f; env' 3>&-
+	[[ $output != *unlimited* && $output != *HOME=* ]]
+	[ "$(id -u)" -ne 0 ] || equal "$("${confined[@]}" /usr/bin/id -u 3>&-)" 65534
+	# With a file to fill, that one and no more than its size.
+	truncate -s 1M "$FILES/target"
+	run ! "${confined[@]}" /bin/dd if=/dev/zero of=/dev/fd/3 bs=1M count=2 conv=notrunc <"$FILES/secret" 3<>"$FILES/target"
+	equal "$(stat -c %s "$FILES/target")" 1048576
+	expect 0 "${confined[@]}" /bin/cp /dev/fd/0 /dev/fd/3 <"$FILES/secret" 3<>"$FILES/target"
+	equal "$(cat "$FILES/target")" secret
+	run ! "${confined[@]}" /bin/sh -c 'cat >/dev/fd/0' <"$FILES/secret" 3<>"$FILES/target"
 }

@@ -10,6 +10,7 @@
 #include "ops/archive_look.h"
 #include "ops/oci_archive.h"
 #include "ops/sniff.h"
+#include "ops/spool.h"
 #include "test.h"
 #include "util/fs.h"
 #include "util/mem.h"
@@ -36,6 +37,49 @@ static void put_member(int fd, const char *name, char type, const char *text)
 	memset(block, 0, BLOCK);
 	memcpy(block, text, len);
 	CHECK_INT(write(fd, block, BLOCK), BLOCK);
+}
+
+/* A file of ours with zeros between two words. */
+static int make_sparse(size_t size)
+{
+	int fd = memfd_create("from", MFD_CLOEXEC);
+
+	CHECK(fd >= 0);
+	CHECK_INT(write(fd, "begin", 5), 5);
+	CHECK_INT(pwrite(fd, "end", 3, (off_t)size - 3), 3);
+	CHECK_INT(lseek(fd, 0, SEEK_SET), 0);
+	return fd;
+}
+
+static void test_spool(void)
+{
+	enum { SIZE = 3000001 };
+	auto_fd from = make_sparse(SIZE);
+	auto_fd to = memfd_create("to", MFD_CLOEXEC);
+	auto_error err = NULL;
+	Context ctx = { 0 };
+	Spool spool = { .ctx = &ctx, .from_fd = from, .to_fd = to, .max_bytes = SIZE };
+	char word[8] = { 0 };
+	struct stat st;
+
+	CHECK_INT(spool_read(&spool, 1000, &err), 0);
+	CHECK_INT(spool.done, 1000);
+	CHECK(!spool.has_ended);
+	CHECK_INT(spool_read(&spool, UINT64_MAX, &err), 0);
+	CHECK_INT(spool.done, SIZE);
+	CHECK_INT(fstat(to, &st), 0);
+	CHECK_INT(st.st_size, SIZE);
+	CHECK(st.st_blocks * 512 < SIZE / 2);
+	CHECK_INT(pread(to, word, 5, 0), 5);
+	CHECK_STR(word, "begin");
+	CHECK_INT(pread(to, word, 5, SIZE - 3), 3);
+	CHECK(!memcmp(word, "end", 3));
+	/* One byte more than may be. */
+	CHECK_INT(lseek(from, 0, SEEK_SET), 0);
+	spool = (Spool){ .ctx = &ctx, .from_fd = from, .to_fd = to, .max_bytes = SIZE - 1 };
+	CHECK_INT(spool_read(&spool, UINT64_MAX, &err), -1);
+	CHECK_INT(error_code(err), ERR_USAGE);
+	CHECK(spool.done < SIZE);
 }
 
 static void test_sniff(void)
@@ -213,4 +257,5 @@ static void test_sparse_copy(void)
 TEST_MAIN({ "files are known by their first bytes", test_sniff },
 	  { "archives of images and root filesystems are told apart", test_archives },
 	  { "a blob above 8 GiB has its size in the archive", test_huge_blob },
-	  { "holes stay holes", test_sparse_copy });
+	  { "holes stay holes", test_sparse_copy },
+	  { "what comes through a pipe has a bound, and its zeros take no space", test_spool });
