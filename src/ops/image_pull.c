@@ -29,7 +29,7 @@ typedef struct Pull {
 	Source source;
 	RegistryAccess access;
 	Image image;	/* being made */
-	char *platform; /* os/arch */
+	char *platform; /* os/arch[/variant] */
 	char *dir;	/* tmp/image:NAME */
 	char *work;	/* where skopeo works: DIR/layout */
 	int blobs_lock; /* held while the cache is used */
@@ -47,12 +47,6 @@ static void pull_release(Pull *pull)
 	close_fd(&pull->name_lock);
 }
 
-/* skopeo's --override-arch: "amd64" of "linux/amd64". */
-static const char *arch_word(const Pull *pull)
-{
-	return pull->platform + strlen("linux/");
-}
-
 /* What the registry says of a transport's name, a manifest or an index, without fetching any blob. It also lies in a file. */
 static int inspect(Pull *pull, const char *transport, json_t **out_doc, Error **err)
 {
@@ -60,7 +54,7 @@ static int inspect(Pull *pull, const char *transport, json_t **out_doc, Error **
 	auto_free char *path = path_join(pull->work, MANIFEST_FILE);
 	const Strbuf *text = &skopeo.cmd.output;
 
-	if (skopeo_init(&skopeo, pull->ctx, SKOPEO_INSPECT, arch_word(pull), pull->work,
+	if (skopeo_init(&skopeo, pull->ctx, SKOPEO_INSPECT, pull->platform, pull->work,
 			&pull->access, err) < 0)
 		return -1;
 	command_add(&skopeo.cmd, "--raw");
@@ -159,7 +153,7 @@ static int copy(Pull *pull, uint64_t total_bytes, Error **err)
 	auto_skopeo Skopeo skopeo = { .auth_fd = -1 };
 	auto_free char *blobs = image_blobs_dir(pull->ctx);
 
-	if (skopeo_init(&skopeo, pull->ctx, SKOPEO_COPY_FROM, arch_word(pull), pull->work,
+	if (skopeo_init(&skopeo, pull->ctx, SKOPEO_COPY_FROM, pull->platform, pull->work,
 			&pull->access, err) < 0)
 		return -1;
 	command_addf(&skopeo.cmd, "--dest-shared-blob-dir=%s", blobs);

@@ -124,7 +124,19 @@ static int watch(pid_t pid, void *arg, Error **err)
 			  (unsigned long long)timeout_s * 4);
 }
 
-int skopeo_init(Skopeo *skopeo, const Context *ctx, SkopeoVerb verb, const char *arch,
+/* "linux/arm/v7" in its words. */
+static void add_platform(Command *cmd, const char *platform)
+{
+	const char *arch = platform + strlen("linux/");
+	int len = (int)strcspn(arch, "/");
+
+	command_add(cmd, "--override-os=linux");
+	command_addf(cmd, "--override-arch=%.*s", len, arch);
+	if (arch[len])
+		command_addf(cmd, "--override-variant=%s", arch + len + 1);
+}
+
+int skopeo_init(Skopeo *skopeo, const Context *ctx, SkopeoVerb verb, const char *platform,
 		const char *dir, const RegistryAccess *access, Error **err)
 {
 	const char *prefix = prefix_of(verb);
@@ -138,10 +150,8 @@ int skopeo_init(Skopeo *skopeo, const Context *ctx, SkopeoVerb verb, const char 
 	command_add(cmd, "skopeo");
 	/* Or archives would be unpacked in /var/tmp, and stay there when it is killed. */
 	command_add(cmd, "--tmpdir=.");
-	if (arch) {
-		command_add(cmd, "--override-os=linux");
-		command_addf(cmd, "--override-arch=%s", arch);
-	}
+	if (platform)
+		add_platform(cmd, platform);
 	command_add(cmd, verb == SKOPEO_INSPECT ? "inspect" : "copy");
 	if (verb != SKOPEO_INSPECT)
 		command_add(cmd, "--quiet");

@@ -40,9 +40,9 @@ typedef struct Skopeo {
 	Deadline silent_until;
 } Skopeo;
 
-/* Begin a command line, up to and with the options for the registry. It runs in `dir` (borrowed). `arch`: in skopeo's
- * words, which platform of several is meant; NULL: does not matter. ERR_MISSING_TOOL. */
-int skopeo_init(Skopeo *skopeo, const Context *ctx, SkopeoVerb verb, const char *arch,
+/* Begin a command line, up to and with the options for the registry. It runs in `dir` (borrowed). `platform`:
+ * "linux/ARCH[/VARIANT]", which of several is meant; NULL: does not matter. ERR_MISSING_TOOL. */
+int skopeo_init(Skopeo *skopeo, const Context *ctx, SkopeoVerb verb, const char *platform,
 		const char *dir, const RegistryAccess *access, Error **err);
 /* Run it, telling the bytes that move to the reporter of the context. A connection that breaks is tried once more:
  * whole blobs are there already. `reference` is how errors name the image. */

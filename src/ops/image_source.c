@@ -148,7 +148,8 @@ int source_parse(const char *reference, Source *out_source, Error **err)
 
 int source_check_platform(const char *platform, Error **err)
 {
-	if (!platform || (str_starts_with(platform, "linux/") && platform[6]))
+	if (!platform || (str_starts_with(platform, "linux/") && platform[6] != '/' &&
+			  !str_ends_with(platform, "/")))
 		return 0;
 	error_set(err, ERR_USAGE, "--platform: '%s' is not os/arch of a Linux image", platform);
 	return error_hint(err, "write it like --platform linux/amd64");

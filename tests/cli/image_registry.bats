@@ -33,7 +33,7 @@ add_layer() {
 	umoci gc --layout "$1"
 }
 
-# `one` and `two` have busybox's layer and a big one in common; `both` is for two machines.
+# `one` and `two` have busybox's layer and a big one in common; `both` is for several machines.
 make_layouts() {
 	export LAYOUTS=$BATS_FILE_TMPDIR/layouts
 	mkdir "$LAYOUTS"
@@ -57,10 +57,9 @@ make_layouts() {
 		manifest = load(index["manifests"][0])
 		config = load(manifest["config"])
 		entries = []
-		for arch in "amd64", "arm64":
-		    config["architecture"] = arch
-		    manifest["config"] = put(config, "config")
-		    entries.append(put(manifest, "manifest") | {"platform": {"os": "linux", "architecture": arch}})
+		for platform in {"architecture": "amd64"}, {"architecture": "arm64", "variant": "v8"}, {"architecture": "arm", "variant": "v7"}:
+		    manifest["config"] = put(config | platform, "config")
+		    entries.append(put(manifest, "manifest") | {"platform": {"os": "linux"} | platform})
 		nested = put({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}, "index")
 		nested["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
 		(target / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [nested]}))
@@ -137,7 +136,7 @@ inspected() {
 }
 
 @test "an image for several machines: this one's, the one that was asked for, one that is not there" {
-	local index
+	local index variant
 
 	expect 0 pull "$PLAIN/team/both:1" --name here
 	equal "$(inspected here .arch)" "$(uname -m)"
@@ -147,6 +146,14 @@ inspected() {
 	equal "$(inspected there .arch)" aarch64
 	expect 0 pull "$PLAIN/team/both:1" --name there --platform linux/arm64 --refresh
 	contains "$output" "up to date"
+	for variant in arm64/v8:aarch64 arm/v7:arm; do
+		expect 0 pull "$PLAIN/team/both:1" --name variant --platform "linux/${variant%:*}"
+		equal "$(inspected variant .arch)" "${variant#*:}"
+		expect 0 pull "$PLAIN/team/both:1" --name variant --platform "linux/${variant%:*}" --refresh
+		contains "$output" "up to date"
+		ember image delete variant
+	done
+	expect 2 pull "$PLAIN/team/both:1" --name variant --platform linux/arm/
 	# Without a name the second machine's image gets one of its own.
 	expect 4 pull "$PLAIN/team/both:1" --name here --platform linux/arm64
 	explains "for $(uname -m)"
