@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "ops/image_blobs.h"
 #include "ops/image_build.h"
 #include "ops/image_make.h"
 #include "ops/image_source.h"
@@ -263,7 +264,8 @@ int image_containerfile_make(Context *ctx, const BuildPlan *plan, Image *image, 
 	if (save(plan, dir, err) < 0)
 		return -1;
 	report_step(ctx, "write image '%s'", image->name);
-	if (image_write(ctx, image, &source, err) < 0)
+	if (image_write(ctx, image, &source, err) < 0 ||
+	    image_blobs_take(ctx, layout, image->digest, NULL, err) < 0)
 		return -1;
 	return fs_remove(note, err);
 }

@@ -1,6 +1,6 @@
 /*
- * Images from OCI layouts, archives and registries. Layouts are read by ember-image where they lie; everything else is
- * brought into the blob cache by skopeo, so that credentials, mirrors and TLS are the user's own.
+ * Images from OCI layouts, archives and registries. Layouts are read by ember-image where they lie, and their blobs copied
+ * into the cache; everything else is brought into it by skopeo, so that credentials, mirrors and TLS are the user's own.
  */
 #include <string.h>
 
@@ -276,6 +276,9 @@ static int make(Pull *pull, bool *out_unmoved, Error **err)
 	*out_unmoved = is_here(pull, pull->image.digest);
 	if (*out_unmoved)
 		return 0;
+	if (pull->source.layout && image_blobs_take(pull->ctx, pull->source.layout_dir,
+						    pull->image.digest, pull->dir, err) < 0)
+		return -1;
 	return image_commit(pull->ctx, &pull->image, pull->dir, pull->options->refresh, err);
 }
 

@@ -36,6 +36,7 @@ make_project() {
 		COPY files /files
 		RUN chown 1000:1000 /files/kept && chmod 4711 /files/kept
 		WORKDIR /made
+		VOLUME /data
 	FILE
 	cat >"$PROJECT/fails" <<-FILE
 		FROM oci:$OCI/busybox:latest
@@ -67,6 +68,17 @@ in_image() {
 	equal "$output" "4711 1000:1000"
 	expect 1 ember exec app -- test -e /files/ignored
 	ember vm delete --force app
+}
+
+@test "it leaves as the engine made it: each layer, its history, and what is not for VMs" {
+	local archive=$BATS_TEST_TMPDIR/app.tar
+
+	cd "$PROJECT"
+	expect 0 ember image build app .
+	expect 0 ember image export app "$archive" --format json
+	equal "$(jq -r .digest <<<"$output")" "$(ember image inspect app --format json | jq -r .digest)"
+	expect 0 skopeo inspect --config "oci-archive:$archive"
+	json '(.rootfs.diff_ids | length) >= 2 and .config.Volumes["/data"] and (.history | map(.created_by) | join(" ") | contains("COPY"))'
 }
 
 @test "a second build takes its steps from the engine's cache, unless it must not" {

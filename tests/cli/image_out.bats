@@ -62,6 +62,27 @@ digest_in_registry() {
 	contains "$output" "pushed to $REGISTRY/other/box:3" "sha256:"
 }
 
+@test "an image of a layout leaves as it came, and the layout stays as it was" {
+	local layout=$FILES/a:colon before
+
+	cp -r "$OCI/busybox" "$FILES/laid"
+	umoci config --image "$FILES/laid:latest" --config.volume /data --history.comment "a comment"
+	mv "$FILES/laid" "$layout"
+	before=$(find "$layout" -type f -exec sha256sum {} + | sort)
+	ember image prune --blobs
+	expect 0 ember image pull "oci:$layout:latest" --name laid
+	equal "$(find "$layout" -type f -exec sha256sum {} + | sort)" "$before"
+	rm -r "$layout"
+	expect 0 ember image export laid "$FILES/laid.tar" --format json
+	equal "$(jq -r .digest <<<"$output")" "$(inspect laid .digest)"
+	skopeo inspect --config "oci-archive:$FILES/laid.tar" 3>&- >"$FILES/laid.json"
+	jq -e '.config.Volumes["/data"] and (.history | last | .comment == "a comment")' "$FILES/laid.json"
+	ember image delete laid
+	# The other tests' image is still to come from there.
+	expect 0 ember image pull "$REGISTRY/tools/box:1" --tls-verify=false --name pulled-again
+	ember image delete pulled-again
+}
+
 @test "push and pull: the same tree, every odd file in it" {
 	expect 0 ember image push odd "$REGISTRY/odd/box:1" --tls-verify=false --format json
 	local digest
