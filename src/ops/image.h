@@ -9,6 +9,7 @@
 typedef struct PullOptions {
 	const char *name;      /* local name; NULL: from the reference */
 	const char *record_as; /* the reference that the record gets; NULL: the one given */
+	const char *shown;     /* what messages call it; NULL: the reference */
 	const char *platform;  /* os/arch; NULL: this host's */
 	const char *creds;     /* user:password for skopeo; NULL: its own auth files */
 	bool plain_http;       /* --tls-verify=false */

@@ -27,6 +27,7 @@ typedef struct Pull {
 	Context *ctx;
 	const PullOptions *options;
 	Source source;
+	const char *shown; /* the image or the file, for messages */
 	RegistryAccess access;
 	Image image;	/* being made */
 	char *platform; /* os/arch[/variant] */
@@ -60,11 +61,11 @@ static int inspect(Pull *pull, const char *transport, json_t **out_doc, Error **
 	command_add(&skopeo.cmd, "--raw");
 	command_add(&skopeo.cmd, transport);
 	skopeo.cmd.capture = true;
-	if (skopeo_run(&skopeo, pull->source.reference, err) < 0 ||
+	if (skopeo_run(&skopeo, pull->shown, err) < 0 ||
 	    fs_write_atomic(path, strbuf_str(text), text->len, 0600, false, err) < 0)
 		return -1;
 	if (json_parse_text(strbuf_str(text), text->len, out_doc, err) < 0)
-		return error_wrap(err, "read the manifest of '%s'", pull->source.reference);
+		return error_wrap(err, "read the manifest of '%s'", pull->shown);
 	return 0;
 }
 
@@ -166,14 +167,14 @@ static int copy(Pull *pull, uint64_t total_bytes, Error **err)
 	skopeo.total_bytes = total_bytes;
 	if (failpoint("image.fetch", err) < 0)
 		return -1;
-	return skopeo_run(&skopeo, pull->source.reference, err);
+	return skopeo_run(&skopeo, pull->shown, err);
 }
 
 static int fetch(Pull *pull, bool *out_unmoved, Error **err)
 {
 	uint64_t total_bytes = 0;
 
-	report_step(pull->ctx, "fetch %s", pull->source.reference);
+	report_step(pull->ctx, "fetch %s", pull->shown);
 	if ((pull->blobs_lock < 0 && image_blobs_hold(pull->ctx, &pull->blobs_lock, err) < 0) ||
 	    fs_mkdir(pull->work, 0700, err) < 0 ||
 	    ask_registry(pull, &total_bytes, out_unmoved, err) < 0)
@@ -239,7 +240,7 @@ static int write_fetched(Pull *pull, const char *digest, Error **err)
 		return -1;
 	}
 	report_warning_error(pull->ctx, &first, "the blob cache is damaged; fetch once more");
-	report_step(pull->ctx, "fetch %s again", pull->source.reference);
+	report_step(pull->ctx, "fetch %s again", pull->shown);
 	return copy(pull, 0, err) < 0 ? -1 : write_image(pull, layout, NULL, err);
 }
 
@@ -327,6 +328,8 @@ static int claim_name(Context *ctx, const Source *source, const PullOptions *opt
 	}
 	error_set(err, ERR_EXISTS, "image '%s' exists already, made from %s", candidates[count - 1],
 		  other);
+	if (options->record_as)
+		return error_hint(err, "choose another name, or replace it: --replace");
 	return error_hint(err, "choose another --name, or replace it: --name %s --refresh",
 			  candidates[count - 1]);
 }
@@ -371,6 +374,7 @@ int ops_image_pull(Context *ctx, const char *reference, const PullOptions *optio
 		return -1;
 	if (options->record_as)
 		str_assign(&pull.source.reference, options->record_as);
+	pull.shown = options->shown ? options->shown : pull.source.reference;
 	if (claim_name(ctx, &pull.source, options, &pull.image.name, &pull.name_lock, err) < 0)
 		return -1;
 	dir = store_image_dir(&ctx->store, pull.image.name);
@@ -380,7 +384,8 @@ int ops_image_pull(Context *ctx, const char *reference, const PullOptions *optio
 	describe(&pull);
 	if (make(&pull, &unmoved, err) < 0) {
 		image_undo(ctx, pull.image.name);
-		return error_wrap(err, "pull '%s'", reference);
+		return error_wrap(err, "%s '%s'", options->shown ? "read" : "pull",
+				  options->shown ? options->shown : reference);
 	}
 	report_done(ctx);
 	*out_existed = unmoved;

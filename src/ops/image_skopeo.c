@@ -198,10 +198,13 @@ static void set_meaning(const Skopeo *skopeo, const char *reference, const char 
 		error_set(err, meaning->code, meaning->sentence, access->host);
 		error_hint(err, meaning->hint,
 			   meaning->is_about_repository ? access->repository : access->host);
-	} else {
+	} else if (access->host) {
 		error_set(err, ERR_FAILED, "skopeo failed with '%s'", reference);
-		error_hint(err, "see what it says by itself: skopeo inspect %s%s",
-			   access->host ? "docker://" : "", reference);
+		error_hint(err, "see what it says by itself: skopeo inspect docker://%s",
+			   reference);
+	} else {
+		error_set(err, ERR_FAILED, "skopeo cannot read '%s'", reference);
+		error_hint(err, "if it is damaged or cut short, get it again");
 	}
 }
 
