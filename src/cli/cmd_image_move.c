@@ -77,10 +77,11 @@ int cmd_vm_export(App *app, const Args *args, Error **err)
 
 int cmd_vm_commit(App *app, const Args *args, Error **err)
 {
+	const CommitArgs *opt = args->options;
 	auto_free char *success = xasprintf("made of the disk of vm '%s'", args->words[0]);
 	auto_image Image image = { 0 };
 
-	if (ops_vm_commit(&app->ctx, args->words[0], args->words[1], &image, err) < 0)
+	if (ops_vm_commit(&app->ctx, args->words[0], args->words[1], opt->replace, &image, err) < 0)
 		return -1;
 	answer_image(app, &image, success);
 	return 0;
@@ -119,7 +120,8 @@ int cmd_image_import(App *app, const Args *args, Error **err)
 	const ImportArgs *opt = args->options;
 	ImportOptions options = { .tag = opt->tag,
 				  .platform = opt->platform,
-				  .config = opt->config };
+				  .config = opt->config,
+				  .replace = opt->replace };
 	auto_image Image image = { 0 };
 
 	if (ops_image_import(&app->ctx, args->words[0], args->words[1], &options, &image, err) < 0)

@@ -204,8 +204,8 @@ static const Cmd vm_commands[] = {
 		   "It has its own name, address and identity.",
 	  .examples = "ember vm fork web web-2\nember vm fork web big --memory 4G --no-start" },
 	{ "commit", .args = "VM IMAGE", .min_args = 2, .max_args = 2,
-	  .words = { WORD_VM, WORD_NEW_IMAGE }, .flags = CMD_STATE, .run = cmd_vm_commit,
-	  .help = "Make an image of a stopped VM",
+	  .words = { WORD_VM, WORD_NEW_IMAGE }, OPTIONS(commit_options, CommitArgs),
+	  .flags = CMD_STATE, .run = cmd_vm_commit, .help = "Make an image of a stopped VM",
 	  .about =
 		  "The image shares all blocks of the VM's disk, so it is there in no time. VMs that\n"
 		  "are made from it have names, addresses and identities of their own.",

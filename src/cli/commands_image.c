@@ -83,6 +83,14 @@ static const Option import_options[] = {
 	  .help = "Which of several platforms in an archive (this host's)" },
 	{ "config", 0, OPTION_TEXT, FIELD(ImportArgs, config), .value = "FILE", .word = WORD_FILE,
 	  .help = "OCI config to go with a bare root filesystem" },
+	{ "replace", 0, OPTION_FLAG, FIELD(ImportArgs, replace),
+	  .help = "Replace an image of that name" },
+	{ 0 },
+};
+
+const Option commit_options[] = {
+	{ "replace", 0, OPTION_FLAG, FIELD(CommitArgs, replace),
+	  .help = "Replace an image of that name" },
 	{ 0 },
 };
 

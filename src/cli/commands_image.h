@@ -54,9 +54,16 @@ typedef struct ImportArgs {
 	const char *tag;
 	const char *platform;
 	const char *config;
+	bool replace;
 } ImportArgs;
 
+/* vm commit */
+typedef struct CommitArgs {
+	bool replace;
+} CommitArgs;
+
 extern const Option export_options[];
+extern const Option commit_options[];
 
 /* USER:PASSWORD: the option, else EMBER_CREDS; NULL: neither. */
 const char *image_login(const char *option);

@@ -37,6 +37,7 @@ typedef struct Import {
 	Context *ctx;
 	const ImportOptions *options;
 	const char *name; /* of the image to be */
+	const char *file; /* as it was given */
 	char *path;	  /* the user's file or our copy of it; NULL: a pipe */
 	char *shown;	  /* for messages */
 	char *dir;	  /* tmp/import:NAME */
@@ -313,7 +314,9 @@ static int import_archive(Import *import, Image *out_image, Error **err)
 	auto_free char *local = xasprintf("local:%s", import->name);
 	PullOptions pull = { .name = import->name,
 			     .record_as = local,
-			     .platform = import->options->platform };
+			     .shown = strcmp(import->file, "-") ? import->file : "standard input",
+			     .platform = import->options->platform,
+			     .refresh = import->options->replace };
 	bool is_oci = import->archive.kind == ARCHIVE_OCI;
 	auto_free char *tags = tags_text(&import->archive.tags);
 	auto_free char *file = NULL;
@@ -336,7 +339,10 @@ static int import_archive(Import *import, Image *out_image, Error **err)
 			      import->options->tag ? import->options->tag : "");
 	if (ops_image_pull(import->ctx, reference, &pull, out_image, &existed, err) < 0)
 		return -1;
-	return existed ? error_set(err, ERR_EXISTS, "image '%s' already exists", import->name) : 0;
+	/* With --replace: it was made of the same, and nothing had to be done. */
+	return existed && !import->options->replace
+		       ? image_check_free(import->ctx, import->name, err)
+		       : 0;
 }
 
 static void describe(const Import *import, Image *image)
@@ -397,14 +403,14 @@ static int make(Import *import, Image *image, Error **err)
 	int result;
 
 	if (store_lock_op(&import->ctx->store, "image", import->name, &lock, err) < 0 ||
-	    image_check_free(import->ctx, import->name, err) < 0)
+	    (!import->options->replace && image_check_free(import->ctx, import->name, err) < 0))
 		return -1;
 	result = image_begin(import->ctx, image, &tmp, err);
 	if (result == 0)
 		result = is_rootfs(import) ? write_rootfs(import, image, err)
 					   : write_disk(import, image, err);
 	if (result == 0)
-		result = image_commit(import->ctx, image, tmp, false, err);
+		result = image_commit(import->ctx, image, tmp, import->options->replace, err);
 	if (result < 0)
 		image_undo(import->ctx, import->name);
 	return result;
@@ -435,7 +441,7 @@ int ops_image_import(Context *ctx, const char *name, const char *file, const Imp
 		     Image *out_image, Error **err)
 {
 	CLEANUP(import_release)
-	Import import = { .ctx = ctx, .options = options, .name = name, .fd = -1 };
+	Import import = { .ctx = ctx, .options = options, .name = name, .file = file, .fd = -1 };
 	auto_free char *dir = NULL;
 	auto_fd lock = -1;
 
@@ -443,7 +449,8 @@ int ops_image_import(Context *ctx, const char *name, const char *file, const Imp
 	if (name_check("image", name, err) < 0 ||
 	    source_check_platform(options->platform, err) < 0 ||
 	    open_input(&import, file, err) < 0 || context_load_or_init(ctx, err) < 0 ||
-	    change_begin(ctx, err) < 0 || image_check_free(ctx, name, err) < 0 ||
+	    change_begin(ctx, err) < 0 ||
+	    (!options->replace && image_check_free(ctx, name, err) < 0) ||
 	    store_lock_op(&ctx->store, "import", name, &lock, err) < 0)
 		return -1;
 	dir = store_tmp_dir(&ctx->store, "import", name);

@@ -44,20 +44,22 @@ typedef struct ImportOptions {
 	const char *tag;      /* which of several images in an archive; NULL: the only one */
 	const char *platform; /* os/arch; NULL: this host's */
 	const char *config;   /* a file with the OCI config of a root filesystem; NULL: none */
+	bool replace;	      /* an image of that name gives way */
 } ImportOptions;
 
 /* Make an image of a file, whatever it is called: a root filesystem or an archive of `docker save` or of an OCI layout as
  * tar, or a disk with an ext4 on it, raw or qcow2; all of these compressed as well. "-": standard input. ERR_USAGE names
- * what the file seems to be instead, ERR_EXISTS when there is an image of that name. */
+ * what the file seems to be instead, ERR_EXISTS when there is an image of that name that is not to be replaced. */
 int ops_image_import(Context *ctx, const char *name, const char *file, const ImportOptions *options,
 		     Image *out_image, Error **err);
 
-/* Make an image of the disk of a VM that does not run. ERR_EXISTS when there is one of that name. */
-int ops_vm_commit(Context *ctx, const char *vm_name, const char *name, Image *out_image,
-		  Error **err);
+/* Make an image of the disk of a VM that does not run. ERR_EXISTS when there is one of that name, unless that one is to be
+ * replaced. */
+int ops_vm_commit(Context *ctx, const char *vm_name, const char *name, bool replace,
+		  Image *out_image, Error **err);
 
 /* Shared by them: the record of a VM that does not run (ERR_STATE), what an image of its disk says about itself (config,
- * arch), and that a name is free. */
+ * arch), and that a name is free (ERR_EXISTS, with the way to `replace`). */
 int vm_read_resting(Context *ctx, const char *name, Vm *out_vm, Error **err);
 int vm_image_config(Context *ctx, const Vm *vm, const char *disk, Image *image, Error **err);
 int image_check_free(Context *ctx, const char *name, Error **err);

@@ -102,7 +102,7 @@ static int clone_disk(Context *ctx, const Vm *vm, Image *image, Error **err)
 	return ctx->storage->size(ctx->pool, image->id, &image->size_bytes, err);
 }
 
-static int make(Context *ctx, const Vm *vm, Image *image, Error **err)
+static int make(Context *ctx, const Vm *vm, Image *image, bool replace, Error **err)
 {
 	auto_free char *tmp = NULL;
 
@@ -112,7 +112,7 @@ static int make(Context *ctx, const Vm *vm, Image *image, Error **err)
 	if (clone_disk(ctx, vm, image, err) < 0 ||
 	    vm_image_config(ctx, vm, image->disk_path, image, err) < 0)
 		return -1;
-	return image_commit(ctx, image, tmp, false, err);
+	return image_commit(ctx, image, tmp, replace, err);
 }
 
 int image_check_free(Context *ctx, const char *name, Error **err)
@@ -122,11 +122,11 @@ int image_check_free(Context *ctx, const char *name, Error **err)
 	if (!fs_exists(dir))
 		return 0;
 	error_set(err, ERR_EXISTS, "image '%s' already exists", name);
-	return error_hint(err, "choose another name, or remove it: ember image delete %s", name);
+	return error_hint(err, "choose another name, or replace it: --replace");
 }
 
-int ops_vm_commit(Context *ctx, const char *vm_name, const char *name, Image *out_image,
-		  Error **err)
+int ops_vm_commit(Context *ctx, const char *vm_name, const char *name, bool replace,
+		  Image *out_image, Error **err)
 {
 	auto_vm Vm vm = { 0 };
 	auto_image Image image = { 0 };
@@ -140,10 +140,11 @@ int ops_vm_commit(Context *ctx, const char *vm_name, const char *name, Image *ou
 	    store_lock_op(&ctx->store, "image", name, &lock, err) < 0)
 		return -1;
 	vm_release(&vm);
-	if (vm_read_resting(ctx, vm_name, &vm, err) < 0 || image_check_free(ctx, name, err) < 0)
+	if (vm_read_resting(ctx, vm_name, &vm, err) < 0 ||
+	    (!replace && image_check_free(ctx, name, err) < 0))
 		return -1;
 	describe(&vm, name, &image);
-	if (make(ctx, &vm, &image, err) < 0) {
+	if (make(ctx, &vm, &image, replace, err) < 0) {
 		image_undo(ctx, name);
 		return error_wrap(err, "commit vm '%s' as image '%s'", vm_name, name);
 	}

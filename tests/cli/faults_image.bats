@@ -67,8 +67,12 @@ no_image() {
 	ember image delete made >/dev/null 2>&1 || true
 }
 
+no_blobs() {
+	ember image prune --blobs >/dev/null 2>&1 || true
+}
+
 @test "image pull" {
-	with_faults nothing no_image ember image pull "oci:$OCI/busybox:latest" --name made
+	with_faults no_blobs no_image ember image pull "oci:$OCI/busybox:latest" --name made
 }
 
 # A layout whose reference moves: what is here is replaced by what it names by then.
@@ -162,7 +166,7 @@ make_context() {
 		assert_no_containers 2>/dev/null || complain "a working container is left"
 		no_image
 	}
-	with_faults nothing lose_built ember image build made "$context"
+	with_faults no_blobs lose_built ember image build made "$context"
 	have_built() {
 		ember image inspect made >/dev/null 2>&1 || ember image build made "$context" >/dev/null 2>&1
 	}

@@ -44,6 +44,14 @@ have_directory() {
 	ONLY='^image\.(import|write|record|commit)' with_faults nothing no_image ember image import made "$FILES/root.tar"
 }
 
+have_made() {
+	ember image inspect made >/dev/null 2>&1 || ember image import made "$FILES/docker.tar" >/dev/null 2>&1
+}
+
+@test "image import instead of a former image" {
+	ONLY='exchange' with_faults have_made no_image ember image import made "$FILES/root.tar" --replace
+}
+
 @test "image import of an archive from a pipe" {
 	import_pipe() {
 		# shellcheck disable=SC2002 # it shall be a pipe
@@ -80,6 +88,7 @@ have_directory() {
 
 @test "vm commit of a VM whose plug was pulled" {
 	ONLY='^(vm|image|storage)' with_faults nothing no_image ember vm commit torn made
+	ONLY='exchange' with_faults have_made no_image ember vm commit torn made --replace
 }
 
 @test "every step of the ways in and out was reached" {

@@ -184,6 +184,11 @@ names_on() {
 	head -c 500000 "$FILES/oci.tar" >"$file"
 	run --separate-stderr ember image import cut "$file"
 	refused
+	cp "$FILES/oci.tar" "$file"
+	printf damaged | dd of="$file" bs=1 seek=300000 conv=notrunc status=none
+	expect 1 ember image import cut "$file"
+	explains "'$file'" "get it again"
+	[[ $stderr != *local:cut* && $stderr != *"skopeo inspect"* && $stderr != */proc/* ]]
 }
 
 @test "a name that is taken: exit 4, and it stays what it was" {
@@ -191,9 +196,28 @@ names_on() {
 
 	before=$(ember image inspect busybox --format json)
 	expect 4 ember image import busybox "$FILES/root.tar"
-	explains "already exists" "ember image delete busybox"
+	explains "already exists" "--replace"
 	expect 4 ember image import busybox "$FILES/oci.tar"
 	equal "$(ember image inspect busybox --format json)" "$before"
+}
+
+@test "--replace: the new image has the name, and the former one's VMs go on" {
+	local id file
+
+	ember image import other "$FILES/oci.tar"
+	ember vm create of-other --image other "${SMALL[@]}" --no-start
+	for file in root.tar docker.tar oci.tar; do
+		id=$(ember image inspect other --format json | jq -r .id)
+		expect 0 ember image import other "$FILES/$file" --replace
+		[ "$(ember image inspect other --format json | jq -r .id)" != "$id" ]
+	done
+	# The same once more.
+	expect 0 ember image import other "$FILES/oci.tar" --replace --format json
+	json '.local_name == "other" and .reference == "local:other"'
+	same_tree other
+	expect 0 ember vm inspect of-other
+	ember vm delete of-other
+	no_image other
 }
 
 @test "two imports of one name at once: one wins" {

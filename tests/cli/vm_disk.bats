@@ -72,6 +72,27 @@ disk_of() {
 	ember image delete roomy small
 }
 
+@test "vm commit --replace: also of the image that the VM was made from" {
+	local id
+
+	ember vm commit calm base
+	id=$(ember image inspect base --format json | jq -r .id)
+	ember vm create heir --image base "${SMALL[@]}" --wait
+	ember exec heir --user root -- sh -c 'echo newer >/root/kept; sync'
+	ember vm stop heir
+	expect 0 ember vm commit heir base --replace
+	[ "$(ember image inspect base --format json | jq -r .id)" != "$id" ]
+	equal "$(debugfs -R 'cat /root/kept' "$(ember image inspect base --format json | jq -r .disk_path)" 2>/dev/null)" newer
+	expect 0 ember vm start heir
+	ember vm wait heir --for ready
+	equal "$(ember exec heir --user root -- cat /root/kept)" newer
+	ember vm delete --force heir
+	ember image delete base
+	# Nothing to replace is no error.
+	expect 0 ember vm commit calm base --replace
+	ember image delete base
+}
+
 @test "vm commit shares the blocks of the disk" {
 	local disk
 
@@ -107,7 +128,7 @@ disk_of() {
 	expect 4 ember vm commit running nope
 	explains "is running" "ember vm stop running"
 	expect 4 ember vm commit calm busybox
-	explains "already exists" "ember image delete busybox"
+	explains "already exists" "--replace"
 	expect 3 ember vm commit nosuch nope
 	explains "nosuch"
 	expect 2 ember vm commit calm 'UPPER'
