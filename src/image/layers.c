@@ -325,8 +325,7 @@ static int read_entries(Reader *reader, Layer *layer, Error **err)
 		reader->members++;
 		if (read_entry(reader, entry, layer, err) < 0)
 			return -1;
-		if (layer->direct && layer->count >= LAYER_BATCH &&
-		    merge_batch(layer->direct, layer, err) < 0)
+		if (layer_go_on(layer, err) < 0)
 			return -1;
 	}
 }

@@ -43,33 +43,33 @@ static bool is_marker(EntryKind kind)
 	return kind == ENTRY_WHITEOUT || kind == ENTRY_OPAQUE;
 }
 
-/* Remember the directory that a marker stands in. */
-static void note_marker(Layer *layer, EntryKind kind, const char *path)
+/* Remember the directory that a marker stands in; the path is consumed. */
+static void note_marker(Layer *layer, EntryKind kind, char *path_take)
 {
 	const Strv *dirs = &layer->marker_dirs;
 	const char *base;
-	auto_free char *dir = xstrdup(path);
+	auto_free char *dir = path_take;
 
 	if (kind == ENTRY_WHITEOUT)
-		dir[name_parent(path, &base)] = '\0';
-	if (!dirs->count || strcmp(dirs->items[dirs->count - 1], dir) != 0)
-		strv_push_take(&layer->marker_dirs, steal(&dir));
+		dir[name_parent(dir, &base)] = '\0';
+	if (dirs->count && !strcmp(dirs->items[dirs->count - 1], dir))
+		return;
+	layer->marker_bytes += strlen(dir) + 1;
+	strv_push_take(&layer->marker_dirs, steal(&dir));
 }
 
 void layer_add(Layer *layer, EntryKind kind, char *path_take, char *target_take, Inode *inode_take)
 {
-	if (is_marker(kind)) {
+	if (layer->direct && is_marker(kind)) {
 		note_marker(layer, kind, path_take);
-		if (layer->direct) {
-			free(path_take);
-			return;
-		}
+		return;
 	}
 	if (layer->count == layer->capacity) {
 		layer->capacity = layer->capacity ? layer->capacity + layer->capacity / 2 : 64;
 		layer->entries =
 			xreallocarray(layer->entries, layer->capacity, sizeof(*layer->entries));
 	}
+	layer->path_bytes += strlen(path_take) + 1 + (target_take ? strlen(target_take) + 1 : 0);
 	layer->entries[layer->count++] = (LayerEntry){
 		.kind = kind, .path = path_take, .target = target_take, .inode = inode_take
 	};
@@ -297,7 +297,8 @@ static int apply_link(Merge *merge, const LayerEntry *entry, Error **err)
 	return place(merge, dir, base, inode, err);
 }
 
-int merge_batch(Tree *tree, Layer *layer, Error **err)
+/* Apply what has come of the layer. */
+static int merge_batch(Tree *tree, Layer *layer, Error **err)
 {
 	__attribute__((cleanup(merge_release)))
 	Merge merge = { .tree = tree, .layer = layer->number };
@@ -311,10 +312,59 @@ int merge_batch(Tree *tree, Layer *layer, Error **err)
 			return -1;
 		if (entry->kind == ENTRY_LINK && apply_link(&merge, entry, err) < 0)
 			return -1;
+		if (is_marker(entry->kind))
+			note_marker(layer, entry->kind, steal(&entry->path));
 		entry_release(entry);
 	}
 	layer->count = 0;
+	layer->path_bytes = 0;
 	return 0;
+}
+
+/* Forget the new markers that stand in a directory, as they do in any layer that makes sense. */
+static int settle_markers(Layer *layer, Error **err)
+{
+	Strv *dirs = &layer->marker_dirs;
+	size_t kept = layer->settled;
+
+	for (size_t i = layer->settled; i < dirs->count; i++) {
+		char *dir = steal(&dirs->items[i]);
+		Walk walk = { .tree = layer->direct };
+
+		/* It creates nothing, so it cannot fail; what it finds is not held. */
+		(void)walk_to_directory(&walk, dir, strlen(dir), NULL);
+		if (walk.end != WALK_FOUND) {
+			dirs->items[kept++] = dir;
+			continue;
+		}
+		layer->marker_bytes -= strlen(dir) + 1;
+		free(dir);
+	}
+	if (kept < dirs->count)
+		dirs->items[kept] = NULL;
+	dirs->count = kept;
+	layer->settled = kept;
+	if (layer->marker_bytes <= LAYER_MAX_MARKER_BYTES)
+		return 0;
+	error_set(
+		err, ERR_UNSUPPORTED,
+		"whiteouts of the lowest layer stand in more than %llu MiB of names of directories "
+		"that are not in it",
+		LAYER_MAX_MARKER_BYTES >> 20);
+	return error_hint(err, "make the image without them: they hide nothing");
+}
+
+int layer_go_on(Layer *layer, Error **err)
+{
+	if (layer->path_bytes > LAYER_MAX_PATH_BYTES) {
+		error_set(err, ERR_UNSUPPORTED, "paths of the layer's files exceed %llu MiB",
+			  LAYER_MAX_PATH_BYTES >> 20);
+		return error_hint(err, "remove files from the image, or split the layer");
+	}
+	if (!layer->direct ||
+	    (layer->count < LAYER_BATCH && layer->marker_dirs.count - layer->settled < LAYER_BATCH))
+		return 0;
+	return merge_batch(layer->direct, layer, err) < 0 ? -1 : settle_markers(layer, err);
 }
 
 /* A marker below what its own layer says is a file makes no sense; below a symlink of its own layer it means nothing. */

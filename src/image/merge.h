@@ -36,17 +36,24 @@ typedef struct Layer {
 	size_t capacity;
 	uint16_t number; /* 1 is the lowest */
 	Tree *direct; /* nothing lies below: markers hide nothing, and entries may be merged while they come */
-	Strv marker_dirs; /* where markers stand, equal neighbours once */
+	uint64_t path_bytes; /* in `entries` */
+	Strv marker_dirs; /* where markers stand, equal neighbours once; of a direct layer what is no directory yet */
+	size_t settled;	       /* of marker_dirs: those that a batch has looked at */
+	uint64_t marker_bytes; /* in `marker_dirs` */
 } Layer;
 
-#define LAYER_BATCH 1024u /* entries of a direct layer that are merged together */
+#define LAYER_BATCH 1024u /* entries of a direct layer, and markers, that are merged together */
+/* What a layer may make us remember until it is applied. */
+#define LAYER_MAX_PATH_BYTES   (512ull << 20)
+#define LAYER_MAX_MARKER_BYTES (32ull << 20) /* of the lowest layer, where markers hide nothing */
 
 /* Append an entry, or of a direct layer's marker only its place; the strings and the inode are consumed. */
 void layer_add(Layer *layer, EntryKind kind, char *path_take, char *target_take, Inode *inode_take);
+/* After each entry: merge the batch of a direct layer when it is large enough. ERR_UNSUPPORTED when the layer is too large to
+ * be remembered. */
+int layer_go_on(Layer *layer, Error **err);
 void layer_release(Layer *layer);
 #define auto_layer CLEANUP(layer_release)
 
 /* Apply the layer, or what is left of a direct one, and empty it. On failure the tree is whole but half-way: throw it away. */
 int merge_layer(Tree *tree, Layer *layer, Error **err);
-/* Apply a first part of a direct layer. */
-int merge_batch(Tree *tree, Layer *layer, Error **err);

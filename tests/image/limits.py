@@ -68,6 +68,29 @@ def memory_of_content():
         assert used <= 40 * MB, f"{used / MB:.1f} MB"
 
 
+def whiteouts(count):
+    """A tar of so many whiteouts, each in a directory of its own below some long names."""
+    layer = Layer()
+    deep = "/".join(["d" * 250] * 11)
+    for i in range(count):
+        layer.file(f"{deep}/{i}/.wh.gone")
+    return gzip.compress(layer.raw(), 1)
+
+
+@case
+def memory_of_whiteouts():
+    """whiteouts of the lowest layer are remembered only when they stand nowhere, and then up to 32 MiB of them"""
+    if b"__asan_init" not in pathlib.Path(harness.PROGRAM).read_bytes():
+        used = memory(*tars([whiteouts(8000)]))
+        assert used <= 70 * MB, f"{used / MB:.1f} MB"
+        there = Layer().dir("a" * 100)
+        for i in range(100000):
+            there.file("a" * 100 + f"/.wh.{i}").file(f".wh.{i}")
+        used = memory(*tars([gzip.compress(there.raw(), 1)]))
+        assert used <= 40 * MB, f"{used / MB:.1f} MB"
+    refuse_layers([whiteouts(13000)], "more than 32 MiB", "unsupported")
+
+
 @case
 def layers():
     """512 layers are taken, and cost no space; one more is refused"""
