@@ -179,11 +179,12 @@ static int convert_acl(ExtXattr *xattr, Error **err)
 	return 0;
 }
 
-/* Files share such inodes: what they use is paid for in bytes, not in blocks. */
+/* Files share such inodes: their data is paid for in bytes, not in blocks; what it takes to find it, in blocks each time. */
 static int read_value_inode(Extfs *fs, const Entry *entry, uint8_t **out_value, Error **err)
 {
 	auto_free ExtInode *inode = xmalloc(sizeof(*inode));
 	uint64_t blocks_left = fs->blocks_left;
+	uint64_t data, used;
 	char *value = NULL;
 
 	if (extfs_read_inode(fs, entry->value_inode, inode, err) < 0)
@@ -192,7 +193,9 @@ static int read_value_inode(Extfs *fs, const Entry *entry, uint8_t **out_value, 
 		return extfs_damaged(err, "the value of an extended attribute is another file");
 	if (extfs_read_file(fs, inode, MAX_VALUE, &value, err) < 0)
 		return -1;
-	fs->blocks_left = blocks_left;
+	data = (inode->size + fs->block_size - 1) / fs->block_size;
+	used = blocks_left - fs->blocks_left;
+	fs->blocks_left = blocks_left - (used > data ? used - data : 0);
 	*out_value = (uint8_t *)value;
 	return 0;
 }
