@@ -78,6 +78,22 @@ int ops_kernel_check(Context *ctx, const char *wish, Error **err)
 	return fs_exists(record) ? 0 : kernel_refuse_unknown(ctx, wish, err);
 }
 
+int kernel_hold(Context *ctx, const char *wish, int *out_lock, Error **err)
+{
+	auto_fd lock = -1;
+
+	/* A mistyped name leaves no lock file behind. */
+	if (ops_kernel_check(ctx, wish, err) < 0)
+		return -1;
+	if (!wish || !strcmp(wish, KERNEL_STOCK) || is_path(wish))
+		return 0;
+	if (store_lock_source(&ctx->store, "kernels", wish, &lock, err) < 0 ||
+	    ops_kernel_check(ctx, wish, err) < 0)
+		return -1;
+	*out_lock = steal_fd(&lock);
+	return 0;
+}
+
 static void on_step(void *arg, const char *text)
 {
 	report_step(arg, "%s", text);

@@ -13,29 +13,10 @@
 #include "ops/reconcile.h"
 #include "state/kernels.h"
 #include "state/records.h"
-#include "util/cancel.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/mem.h"
 #include "util/os.h"
-
-#define COPY_BYTES (1U << 20)
-
-static int copy_bytes(int in, int out, Error **err)
-{
-	auto_free char *buffer = xmalloc(COPY_BYTES);
-	ssize_t got;
-
-	while ((got = read(in, buffer, COPY_BYTES)) != 0) {
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return error_set_errno(err, errno, "read");
-		if (cancel_check(err) < 0 || fs_write_all(out, buffer, (size_t)got, err) < 0)
-			return -1;
-	}
-	return 0;
-}
 
 /* Sharing its blocks where the filesystem can. */
 static int copy_in(const char *from, const char *to, Error **err)
@@ -50,12 +31,10 @@ static int copy_in(const char *from, const char *to, Error **err)
 		error_set(err, ERR_USAGE, "'%s' is not a regular file", from);
 		return error_hint(err, "name the file itself");
 	}
-	if (os_clone_file(in, to, 0600) == 0)
-		return fs_sync_path(to, err);
 	out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (out < 0)
 		return error_set_errno(err, errno, "make '%s'", to);
-	if (copy_bytes(in, out, err) < 0)
+	if (fs_copy_contents(in, out, NULL, NULL, err) < 0)
 		return error_wrap(err, "copy '%s'", from);
 	return fs_sync_fd(out, to, err);
 }
@@ -156,6 +135,7 @@ int ops_kernel_delete(Context *ctx, const char *name, Error **err)
 	auto_free char *trash = NULL;
 	auto_free char *log = NULL;
 	auto_fd lock = -1;
+	auto_fd users = -1;
 
 	if (name_check("kernel", name, err) < 0 || change_begin(ctx, err) < 0)
 		return -1;
@@ -163,7 +143,11 @@ int ops_kernel_delete(Context *ctx, const char *name, Error **err)
 	if (!fs_exists(dir))
 		return kernel_refuse_unknown(ctx, name, err);
 	if (store_lock_op(&ctx->store, "kernel", name, &lock, err) < 0 ||
-	    refuse_used(ctx, name, err) < 0)
+	    store_lock_op(&ctx->store, "kernels", name, &users, err) < 0)
+		return -1;
+	/* As it is now: it may have become the default one meanwhile. */
+	config_release(&ctx->config);
+	if (context_load(ctx, err) < 0 || refuse_used(ctx, name, err) < 0)
 		return -1;
 	kernels = store_path(&ctx->store, "kernels");
 	/* Kernels have no id; under the lock of the name there is only this one. */
@@ -180,13 +164,14 @@ int ops_kernel_set_default(Context *ctx, const char *wish, Error **err)
 {
 	auto_free char *kernel = xstrdup(wish);
 	auto_fd lock = -1;
+	auto_fd kernel_lock = -1;
 
 	if (context_load(ctx, err) < 0 || change_begin(ctx, err) < 0 ||
 	    store_lock_op(&ctx->store, "store", "config", &lock, err) < 0)
 		return -1;
 	/* As it is now: another command may have chosen meanwhile. */
 	config_release(&ctx->config);
-	if (context_load(ctx, err) < 0 || ops_kernel_check(ctx, wish, err) < 0 ||
+	if (context_load(ctx, err) < 0 || kernel_hold(ctx, wish, &kernel_lock, err) < 0 ||
 	    kernel_wish_absolute(&kernel, err) < 0)
 		return -1;
 	if (str_equal(ctx->config.kernel, kernel))

@@ -10,6 +10,7 @@
 #include "ops/vm_build.h"
 #include "ops/vm_check.h"
 #include "state/records.h"
+#include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/mem.h"
 
@@ -42,20 +43,43 @@ static int check_spec(Context *ctx, const VmSpec *spec, Error **err)
 	return ops_kernel_check(ctx, spec->kernel, err);
 }
 
+static int find_image(Context *ctx, const VmSpec *spec, Image *out_image, Error **err)
+{
+	PullOptions options = { 0 };
+	bool existed;
+
+	if (ops_image_find(ctx, spec->image, out_image, spec->pull ? NULL : err) == 0)
+		return 0;
+	return spec->pull ? ops_image_pull(ctx, spec->image, &options, out_image, &existed, err)
+			  : -1;
+}
+
 /* The image, held shared, so that nobody deletes it before the VM that was made from it can be seen. */
 static int hold_image(Context *ctx, const VmSpec *spec, Image *out_image, int *out_lock,
 		      Error **err)
 {
-	auto_image Image found = { 0 };
-	PullOptions options = { 0 };
-	bool existed;
+	bool is_again = false;
 
-	if (ops_image_find(ctx, spec->image, &found, spec->pull ? NULL : err) < 0 &&
-	    (!spec->pull || ops_image_pull(ctx, spec->image, &options, &found, &existed, err) < 0))
-		return -1;
-	if (store_lock_source(&ctx->store, "image", found.name, out_lock, err) < 0)
-		return -1;
-	return records_read_image(&ctx->store, found.name, out_image, err);
+	for (;;) {
+		auto_image Image found = { 0 };
+		auto_error gone = NULL;
+		auto_fd lock = -1;
+
+		if (find_image(ctx, spec, &found, err) < 0 ||
+		    failpoint("vm.create.hold", err) < 0 ||
+		    store_lock_source(&ctx->store, "image", found.name, &lock, err) < 0)
+			return -1;
+		if (records_read_image(&ctx->store, found.name, out_image, &gone) == 0) {
+			*out_lock = steal_fd(&lock);
+			return 0;
+		}
+		/* A prune may come between the pull and the lock; hardly twice. */
+		if (!spec->pull || is_again || error_code(gone) != ERR_NOT_FOUND) {
+			error_move(err, &gone);
+			return -1;
+		}
+		is_again = true;
+	}
 }
 
 static void describe(const VmSpec *spec, const Image *image, Vm *vm)
@@ -121,12 +145,14 @@ int ops_vm_create(Context *ctx, const VmSpec *spec, Vm *out_vm, Error **err)
 	auto_image Image image = { 0 };
 	auto_fd lock = -1;
 	auto_fd image_lock = -1;
+	auto_fd kernel_lock = -1;
 
 	if (check_spec(ctx, spec, err) < 0 || context_load_or_init(ctx, err) < 0 ||
 	    change_begin(ctx, err) < 0)
 		return -1;
 	if (store_lock_op(&ctx->store, "vm", spec->name, &lock, err) < 0 ||
 	    vm_build_check_free(ctx, spec->name, err) < 0 ||
+	    kernel_hold(ctx, spec->kernel, &kernel_lock, err) < 0 ||
 	    hold_image(ctx, spec, &image, &image_lock, err) < 0)
 		return -1;
 	describe(spec, &image, &vm);

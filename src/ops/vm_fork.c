@@ -69,6 +69,7 @@ int ops_vm_fork(Context *ctx, const char *source_name, const char *name, const V
 	auto_vm Vm vm = { 0 };
 	auto_fd source_lock = -1;
 	auto_fd lock = -1;
+	auto_fd kernel_lock = -1;
 
 	if (name_check("vm", name, err) < 0 || vm_check_shape(changes, err) < 0 ||
 	    change_begin(ctx, err) < 0 ||
@@ -87,7 +88,8 @@ int ops_vm_fork(Context *ctx, const char *source_name, const char *name, const V
 		return -1;
 	vm_release(&source);
 	if (read_source(ctx, source_name, changes, &source, err) < 0 ||
-	    vm_build_check_free(ctx, name, err) < 0)
+	    vm_build_check_free(ctx, name, err) < 0 ||
+	    (changes->kernel && kernel_hold(ctx, changes->kernel, &kernel_lock, err) < 0))
 		return -1;
 	describe(&source, name, changes, &vm);
 	if (kernel_wish_absolute(&vm.kernel, err) < 0)

@@ -295,12 +295,13 @@ static int lock_or_busy(const Store *store, const char *kind, const char *name, 
 {
 	int got = store_lock(store, kind, name, mode, deadline_in_ms(OP_LOCK_PATIENCE_MS), out_fd,
 			     err);
+	const char *what = strcmp(kind, "kernels") != 0 ? kind : "kernel";
 
 	if (got < 0)
-		return error_wrap(err, "lock %s '%s'", kind, name);
+		return error_wrap(err, "lock %s '%s'", what, name);
 	if (got)
 		return 0;
-	error_set(err, ERR_BUSY, "%s '%s' is busy: another ember command is working on it", kind,
+	error_set(err, ERR_BUSY, "%s '%s' is busy: another ember command is working on it", what,
 		  name);
 	return error_hint(err, "wait for it to finish, then try again");
 }

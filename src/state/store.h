@@ -64,7 +64,8 @@ char *store_work_dir(const Store *store, const char *kind, const char *name, con
 char *store_trash_dir(const Store *store, const char *kind, const char *name, const char *id);
 
 /*
- * Locks; kind is "vm", "image", "kernel" or "store". store_lock: 1 got it, 0 busy until the deadline, -1.
+ * Locks; kind is "vm", "image", "kernel", "kernels" (held shared while something is made that names a kernel, so that a build
+ * of the same name, which has "kernel" for minutes, does not stand in its way) or "store". store_lock: 1 got it, 0 busy until the deadline, -1.
  * store_lock_op waits a few seconds for an exclusive operation lock, then fails with ERR_BUSY; store_lock_source does so
  * for a shared one: many may copy from one name at a time, and nobody changes it meanwhile.
  */

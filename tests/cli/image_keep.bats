@@ -150,6 +150,26 @@ fetch() {
 	ember image delete busy
 }
 
+@test "an image that is removed just when a VM is to be made of it is pulled again" {
+	local reference=oci-archive:$BATS_FILE_TMPDIR/box.tar name create
+
+	expect 0 ember image pull "$reference" --format json
+	name=$(jq -r .local_name <<<"$output")
+	exec 8>"$EMBER_STATE_DIR/locks/image-$name.lock"
+	flock -x 8
+	"$EMBER" vm create late --image "$reference" --pull "${SMALL[@]}" --no-start 3>&- 8>&- &
+	create=$!
+	until_true 3 is_waiting "image-$name" "$create"
+	rm "$(ember image inspect "$name" --format json | jq -r .disk_path)"
+	rm -r "$EMBER_STATE_DIR/images/$name"
+	exec 8>&-
+	waited "$create"
+	equal "$status" 0
+	expect 0 ember image inspect "$name"
+	ember vm delete late
+	ember image delete "$name"
+}
+
 @test "the shell completes images to rename" {
 	expect 0 ember __complete -- image rename bus
 	contains "$output" busybox

@@ -44,6 +44,43 @@ kernel() {
 	[ ! -e "$EMBER_STATE_DIR/kernels/mine" ]
 }
 
+@test "a kernel that a VM is just being made with is not removed" {
+	local create remove
+
+	ember kernel add mine "$STOCK/vmlinux" --initrd "$STOCK/initrd"
+	exec 8>"$EMBER_STATE_DIR/locks/image-busybox.lock"
+	flock -x 8
+	ember vm create web --image busybox "${SMALL[@]}" --kernel mine --no-start 8>&- &
+	create=$!
+	until_true 3 is_held kernels-mine
+	ember kernel delete mine 2>"$BATS_TEST_TMPDIR/told" 8>&- &
+	remove=$!
+	until_true 3 is_held kernel-mine
+	exec 8>&-
+	waited "$create"
+	equal "$status" 0
+	waited "$remove"
+	equal "$status" 4
+	contains "$(<"$BATS_TEST_TMPDIR/told")" "kernel 'mine' is used by web"
+	ember vm delete web
+	ember kernel delete mine
+}
+
+@test "a kernel that is just becoming the default one is not removed" {
+	ember kernel add mine "$STOCK/vmlinux"
+	exec 8>"$EMBER_STATE_DIR/locks/kernel-mine.lock"
+	flock -x 8
+	"$EMBER" kernel delete mine 2>"$BATS_TEST_TMPDIR/told" 3>&- 8>&- &
+	until_true 3 is_waiting kernel-mine "$!"
+	ember kernel default mine
+	exec 8>&-
+	waited "$!"
+	equal "$status" 4
+	contains "$(<"$BATS_TEST_TMPDIR/told")" "kernel 'mine' is the default one"
+	ember kernel default stock
+	ember kernel delete mine
+}
+
 @test "the default kernel is what VMs boot that name none" {
 	ember kernel add chosen "$STOCK/vmlinux" --initrd "$STOCK/initrd" --default
 	equal "$(kernel chosen .default) $(kernel stock .default)" "true false"

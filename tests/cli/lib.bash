@@ -116,6 +116,16 @@ json() {
 	}
 }
 
+# is_held LOCK: whether somebody holds it.
+is_held() {
+	! flock -n -x "$EMBER_STATE_DIR/locks/$1.lock" true
+}
+
+# is_waiting LOCK PID: whether the process has it, or waits for it.
+is_waiting() {
+	[[ $(readlink "/proc/$2/fd/"*) == *"/locks/$1.lock"* ]]
+}
+
 status_of() {
 	ember vm inspect "$1" --format json | jq -r .status
 }
