@@ -143,9 +143,24 @@ static int explain(const BuildPlan *plan, bool is_seen, const Error *cause, Erro
 	return error_hint(err, "its output says why; to try it by hand: %s", by_hand);
 }
 
+/* A directory that only we put things into. Anybody may have made one of its name where temporary files are. */
+static int make_own(const char *path, Error **err)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return error_set_errno(err, errno, "make '%s'", path);
+	if (lstat(path, &st) < 0)
+		return error_set_errno(err, errno, "look at '%s'", path);
+	if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & (S_IWGRP | S_IWOTH)))
+		return 0;
+	return error_set(err, ERR_DENIED, "'%s' is not a directory that only this user may change",
+			 path);
+}
+
 /* RUN --mount=type=cache keeps its files for later builds in the directory for temporary files, under a name that depends
  * on the version: they stay where the engine has them when nobody moves that directory. */
-static int keep_caches(const BuildPlan *plan, const char *work, Error **err)
+static int keep_caches(Context *ctx, const BuildPlan *plan, const char *work, Error **err)
 {
 	const char *usual = str_is_empty(getenv("TMPDIR")) ? "/var/tmp" : getenv("TMPDIR");
 	auto_free char *text = NULL;
@@ -161,9 +176,13 @@ static int keep_caches(const BuildPlan *plan, const char *work, Error **err)
 	for (size_t i = 0; i < names.count; i++) {
 		auto_free char *target = path_join(usual, names.items[i]);
 		auto_free char *link = path_join(work, names.items[i]);
+		auto_error trouble = NULL;
 
-		if (fs_mkdir(target, 0700, err) < 0)
-			return -1;
+		if (make_own(target, &trouble) < 0) {
+			report_warning_error(ctx, &trouble,
+					     "keep what RUN --mount=type=cache caches");
+			continue;
+		}
 		if (symlink(target, link) < 0)
 			return error_set_errno(err, errno, "link '%s'", link);
 	}
@@ -179,7 +198,7 @@ static int run_build(Context *ctx, const BuildPlan *plan, const char *mark, cons
 	Listener listener = { .ctx = ctx };
 	auto_free char *work = path_join(dir, WORK_DIR);
 
-	if (fs_mkdir(work, 0700, err) < 0 || keep_caches(plan, work, err) < 0 ||
+	if (fs_mkdir(work, 0700, err) < 0 || keep_caches(ctx, plan, work, err) < 0 ||
 	    image_tool_init(&cmd, image_engine_name(plan->engine), err) < 0)
 		return -1;
 	command_add_env(&cmd, "TMPDIR", work);
