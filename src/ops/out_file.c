@@ -89,24 +89,47 @@ static mode_t usual_mode(void)
 	return 0666 & ~mask;
 }
 
+/* A second name for a file that has none. It is always the same one, so that what a kill leaves is gone with the next
+ * attempt. */
+static int name_aside(OutFile *file, Error **err)
+{
+	auto_free char *aside = xasprintf("%s.ember-new", file->path);
+
+	if (os_name_file(file->fd, aside) < 0 &&
+	    (errno != EEXIST || unlink(aside) < 0 || os_name_file(file->fd, aside) < 0))
+		return error_set_errno(err, errno, "name '%s'", aside);
+	file->aside = steal(&aside);
+	return failpoint("image.out.replace", err);
+}
+
+/* NFS, 9p and many a filesystem in user space cannot rename without replacing; a link never replaces. */
+static int rename_new(const char *from, const char *to)
+{
+	if (os_rename_noreplace(from, to) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+		return -1;
+	return link(from, to) < 0 ? -1 : unlink(from);
+}
+
 /* A file without a name gets one; in place of another only by way of a second name. */
 static int give_name(OutFile *file, Error **err)
 {
+	int result;
+
 	if (!file->aside && !file->replace) {
 		if (os_name_file(file->fd, file->path) == 0)
 			return 0;
 		return errno == EEXIST ? exists_already(file->path, err)
 				       : error_set_errno(err, errno, "name '%s'", file->path);
 	}
-	if (!file->aside) {
-		auto_free char *aside = xasprintf("%s.ember-%d", file->path, (int)getpid());
-
-		if (os_name_file(file->fd, aside) < 0)
-			return error_set_errno(err, errno, "name '%s'", aside);
-		file->aside = steal(&aside);
-	}
-	if ((file->replace ? fs_rename : fs_rename_new)(file->aside, file->path, err) < 0)
+	if (!file->aside && name_aside(file, err) < 0)
 		return -1;
+	result = file->replace ? rename(file->aside, file->path)
+			       : rename_new(file->aside, file->path);
+	if (result < 0)
+		return errno == EEXIST ? exists_already(file->path, err)
+				       : error_set_errno(err, errno, "name '%s'", file->path);
 	str_assign(&file->aside, NULL);
 	return 0;
 }

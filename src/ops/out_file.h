@@ -1,6 +1,8 @@
 /*
  * A file of the user's that is being made: it gets its name when it is whole and on the disk, so that whatever goes wrong
- * leaves nothing behind and what was there before as it was.
+ * leaves what was there before as it was, and nothing behind. Only a kill may leave something, beside the file: FILE.ember-new
+ * when it comes just before another file is replaced (the next time removes it), and FILE.ember-XXXXXX where the
+ * filesystem has no files without a name, like NFS.
  */
 #pragma once
 

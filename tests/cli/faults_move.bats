@@ -76,6 +76,25 @@ have_made() {
 	ONLY='^image\.(out|export|oci)' with_faults have_directory no_file ember image export busybox "$FILES/out/file"
 }
 
+@test "image export in place of a file: what was there stays until the new one is there" {
+	local mode
+
+	have_directory
+	echo old >"$FILES/out/file"
+	for mode in FAIL KILL; do
+		run env "EMBER_${mode}_AT=image.out.replace" "$EMBER" image export busybox "$FILES/out/file" --as raw --force 3>&-
+		[ "$status" -ne 0 ]
+		equal "$(<"$FILES/out/file")" old
+		ember reconcile
+	done
+	equal "$(ls -A "$FILES/out")" $'file\nfile.ember-new'
+	expect 0 ember image export busybox "$FILES/out/file" --as raw --force
+	equal "$(ls -A "$FILES/out")" file
+	[ "$(stat -c %s "$FILES/out/file")" -gt 100000 ]
+	rm -r "$FILES/out"
+	echo image.out.replace >>"$REACHED"
+}
+
 @test "image push" {
 	ONLY='^image\.(oci|push)' with_faults nothing nothing \
 		ember image push busybox "$REGISTRY/made/box:1" --tls-verify=false

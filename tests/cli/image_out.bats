@@ -177,15 +177,15 @@ digest_in_registry() {
 	local bin=$BATS_TEST_TMPDIR/bin pid
 
 	mkdir "$bin"
-	printf '#!/bin/sh\nexec sleep 60.75\n' >"$bin/skopeo"
+	printf '#!/bin/sh\nexec sleep 60.%d\n' $$ >"$bin/skopeo"
 	chmod +x "$bin/skopeo"
 	PATH=$bin:$PATH env --default-signal=INT "$EMBER" image push odd "$REGISTRY/x/y:1" 3>&- &
 	pid=$!
-	until_true 10 pgrep -f '^sleep 60\.75$'
+	until_true 10 pgrep -fx "sleep 60\.$$"
 	kill -INT "$pid"
 	waited "$pid"
 	equal "$status" 130
-	run ! pgrep -f '^sleep 60\.75$'
+	run ! pgrep -fx "sleep 60\.$$"
 }
 
 @test "export: a pipe that closes, a full disk, names that are taken" {
@@ -207,6 +207,18 @@ digest_in_registry() {
 	refused
 	contains "$stderr" "No space left on device"
 	equal "$(ls -A "$tiny")" ""
+}
+
+@test "export to a filesystem that can neither make files without a name nor rename without replacing" {
+	local file=$FILES/old-ways.tar
+
+	expect 0 "$CLI_DIR/old-ways" "$EMBER" image export odd "$file"
+	equal "$(cd "$FILES" && echo old-ways*)" old-ways.tar
+	equal "$(sha256sum <"$file")" "$(ember image export odd - | sha256sum)"
+	expect 4 "$CLI_DIR/old-ways" "$EMBER" image export odd "$file"
+	expect 0 "$CLI_DIR/old-ways" "$EMBER" image export odd "$file" --force
+	equal "$(cd "$FILES" && echo old-ways*)" old-ways.tar
+	rm "$file"
 }
 
 # One byte of each layer, as a failing disk would.
