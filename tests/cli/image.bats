@@ -234,13 +234,13 @@ teardown() {
 
 	mkdir "$bin"
 	# Slow in a child of its own, which does not know that anybody died.
-	cat >"$bin/mmdebstrap" <<-'FAKE'
+	cat >"$bin/mmdebstrap" <<-FAKE
 		#!/bin/bash
 		trap '' PIPE
-		sleep 61.25
+		sleep 61.$$
 	FAKE
 	chmod +x "$bin/mmdebstrap"
-	sleeps() { pgrep -f '^sleep 61\.25$' >/dev/null; }
+	sleeps() { pgrep -fx "sleep 61\.$$" >/dev/null; }
 	none_left() { ! sleeps && assert_no_processes; }
 	PATH=$bin:$PATH "$EMBER" image build killed >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
 	command=$!

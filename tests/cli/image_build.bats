@@ -42,9 +42,10 @@ make_project() {
 		FROM oci:$OCI/busybox:latest
 		RUN printf '50%%\\r100%%\\n\\033[31mred\\033[0m\\n' && echo "about to fail" && exit 3
 	FILE
+	export NAP=63.$$
 	cat >"$PROJECT/waits" <<-FILE
 		FROM oci:$OCI/busybox:latest
-		RUN sleep 63.25
+		RUN sleep $NAP
 	FILE
 }
 
@@ -270,7 +271,7 @@ deb https://mirror.corp/security bookworm-security main"
 	json '.. | objects | select(.name? == "containerfile") | tostring | contains("built with buildah")'
 }
 
-sleeping() { pgrep -f '^sleep 63\.25$' >/dev/null; }
+sleeping() { pgrep -fx "sleep $NAP" >/dev/null; }
 
 ended() { ! sleeping && ! pgrep -f "file $PROJECT/waits" >/dev/null; }
 
@@ -304,6 +305,15 @@ ended() { ! sleeping && ! pgrep -f "file $PROJECT/waits" >/dev/null; }
 	equal "$(in_image caching /log)" $'once\nonce'
 	run ls "$TMPDIR"
 	[[ $output != *[0-9]* ]] || equal "$output" "buildah-cache"$'\n'"buildah-cache-$(id -u)"
+	# One that somebody else made, or may write to, is not used.
+	rm -r "$TMPDIR"/buildah-cache*
+	mkdir -m 777 "$TMPDIR/buildah-cache"
+	mkdir "$BATS_TEST_TMPDIR/trap"
+	ln -s "$BATS_TEST_TMPDIR/trap" "$TMPDIR/buildah-cache-$(id -u)"
+	expect 0 ember image build caching "$PROJECT" -f caches --no-cache --replace
+	contains "$stderr" "warning: " "'$TMPDIR/buildah-cache' is not" "'$TMPDIR/buildah-cache-$(id -u)' is not"
+	equal "$(in_image caching /log)" once
+	equal "$(find "$BATS_TEST_TMPDIR/trap" "$TMPDIR/buildah-cache" -mindepth 1)" ""
 }
 
 # While files are copied, buildah dies of a signal without a look back.

@@ -245,7 +245,7 @@ names_on() {
 	pid=$!
 	exec 7>"$fifo"
 	head -c 300000 "$FILES/root.tar" >&7
-	sleep 1
+	until_true 10 compgen -G "$EMBER_STATE_DIR/tmp/i*:interrupted*/*" >/dev/null
 	kill -INT "$pid"
 	waited "$pid"
 	exec 7>&-

@@ -238,17 +238,17 @@ disk_of() {
 
 	mkdir "$dir" "$bin"
 	# One that takes its time.
-	printf '#!/bin/sh\nexec sleep 60.5\n' >"$bin/qemu-img"
+	printf '#!/bin/sh\nexec sleep 60.%d\n' $$ >"$bin/qemu-img"
 	chmod +x "$bin/qemu-img"
 	PATH=$bin:$PATH env --default-signal=INT "$EMBER" vm export torn "$dir/file.qcow2" 3>&- &
 	pid=$!
-	until_true 10 pgrep -f '^sleep 60\.5$'
+	until_true 10 pgrep -fx "sleep 60\.$$"
 	kill -INT "$pid"
 	waited "$pid"
 	equal "$status" 130
 	equal "$(ls -A "$dir")" ""
 	assert_no_leftovers
-	run ! pgrep -f '^sleep 60\.5$'
+	run ! pgrep -fx "sleep 60\.$$"
 }
 
 @test "vm export: a kill leaves nothing beside the file, and reconcile does the rest" {
