@@ -254,6 +254,27 @@ static int unknown(const OptionSet *sets, size_t set_count, const char *typed, s
 	return nearest ? error_hint(err, "did you mean --%s?", nearest) : -1;
 }
 
+/* A value that only another option of the command knows: `--format qcow2` of an export means --as. */
+static int suggest_other(const OptionSet *sets, size_t set_count, const Option *option,
+			 const char *value, Error **err)
+{
+	auto_error cause = NULL;
+	const Option *other = NULL;
+
+	if (option->kind != OPTION_CHOICE || choice_has(option->choices, value))
+		return -1;
+	for (size_t s = 0; s < set_count; s++)
+		for (const Option *o = sets[s].options; o && o->name; o++)
+			if (o->kind == OPTION_CHOICE && choice_has(o->choices, value))
+				other = o;
+	if (!other)
+		return -1;
+	/* In place of the first hint, which stays an error's only one. */
+	error_move(&cause, err);
+	error_set(err, ERR_USAGE, "%s", error_text(cause));
+	return error_hint(err, "did you mean --%s %s?", other->name, value);
+}
+
 static int parse_long(OptionSet *sets, size_t set_count, const char *const *argv, size_t *index,
 		      Error **err)
 {
@@ -262,10 +283,13 @@ static int parse_long(OptionSet *sets, size_t set_count, const char *const *argv
 
 	for (size_t s = 0; s < set_count; s++) {
 		const Option *option = option_find_name(sets[s].options, name, len);
+		const char *value = name[len] ? name + len + 1 : NULL;
 
-		if (option)
-			return apply(&sets[s], option, false, name[len] ? name + len + 1 : NULL,
-				     argv, index, err);
+		if (!option)
+			continue;
+		if (apply(&sets[s], option, false, value, argv, index, err) == 0)
+			return 0;
+		return suggest_other(sets, set_count, option, value ? value : argv[*index], err);
 	}
 	return unknown(sets, set_count, argv[*index], len + 2, err);
 }

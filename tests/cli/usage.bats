@@ -207,6 +207,8 @@ on_terminal() {
 @test "choices" {
 	expect 2 ember --format xml vm list
 	refuses "--format does not know 'xml'" "table|json"
+	expect 2 ember vm export web web.img --format qcow2
+	refuses "--format does not know 'qcow2'" "--as qcow2"
 	EMBER_FORMAT=xml expect 2 ember vm list
 	refuses "EMBER_FORMAT does not know 'xml'"
 	expect 2 ember vm wait web --for ever

@@ -8,6 +8,7 @@ typedef struct Values {
 	const char *text;
 	const char *may;
 	const char *choice;
+	const char *other;
 	int64_t number;
 	uint64_t bytes;
 	uint64_t mib;
@@ -23,6 +24,8 @@ static const Option options[] = {
 	  .value = "TEXT" },
 	{ "choice", 0, OPTION_CHOICE, .offset = offsetof(Values, choice), .value = "C",
 	  .choices = "one|two" },
+	{ "other", 0, OPTION_CHOICE, .offset = offsetof(Values, other), .value = "C",
+	  .choices = "two|four" },
 	{ "number", 'n', OPTION_NUMBER, .offset = offsetof(Values, number), .value = "N", .min = 2,
 	  .max = 9, .initial = 5 },
 	{ "bytes", 0, OPTION_BYTES, .offset = offsetof(Values, bytes), .value = "SIZE" },
@@ -158,6 +161,9 @@ static void test_refused(void)
 	CHECK_REFUSED("vm create web --flag -f", "given twice", "once");
 	CHECK_REFUSED("vm create web --text a --text b", "given twice", "once");
 	CHECK_REFUSED("vm create web --choice three", "does not know 'three'", "one|two");
+	CHECK_REFUSED("vm create web --choice four", "does not know 'four'", "--other four");
+	CHECK_REFUSED("vm create web --choice=four", "does not know 'four'", "--other four");
+	CHECK_REFUSED("vm create web --other two --other two", "twice", "once");
 	CHECK_REFUSED("vm create web --number many", "whole number", "--number 2");
 	CHECK_REFUSED("vm create web --number 1", "must be at least 2", "--number 2");
 	CHECK_REFUSED("vm create web --number -1", "must be at least 2", "--number 2");
