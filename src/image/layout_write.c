@@ -8,13 +8,13 @@
 
 #include "image/digest.h"
 #include "image/oci.h"
+#include "model/oci.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/json.h"
 #include "util/mem.h"
 
 #define INDEX_TYPE     "application/vnd.oci.image.index.v1+json"
-#define REF_ANNOTATION "org.opencontainers.image.ref.name"
 #define LAYOUT_TEXT    "{\"imageLayoutVersion\":\"1.0.0\"}\n"
 
 static int open_part(LayoutWriter *writer, LayoutPart part, Error **err)
@@ -91,7 +91,7 @@ static json_t *describe(const LayoutEntry *entry)
 	if (entry->tag) {
 		json_t *annotations = json_object();
 
-		json_put_string(annotations, REF_ANNOTATION, entry->tag);
+		json_put_string(annotations, OCI_REF_NAME, entry->tag);
 		json_put_take(obj, "annotations", annotations);
 	}
 	return obj;
@@ -100,7 +100,7 @@ static json_t *describe(const LayoutEntry *entry)
 static const char *tag_of(const json_t *manifest)
 {
 	return json_string_value(
-		json_object_get(json_object_get(manifest, "annotations"), REF_ANNOTATION));
+		json_object_get(json_object_get(manifest, "annotations"), OCI_REF_NAME));
 }
 
 static int write_index(const LayoutWriter *writer, const LayoutEntry *entry, Error **err)

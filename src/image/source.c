@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include "image/layers.h"
+#include "model/oci.h"
 #include "util/mem.h"
 
 void source_release(Source *source)
@@ -74,23 +75,6 @@ void platform_release(Platform *platform)
 	*platform = (Platform){ 0 };
 }
 
-static const char *host_architecture(const char *machine)
-{
-	static const struct {
-		const char *machine;
-		const char *architecture;
-	} names[] = {
-		{ "x86_64", "amd64" }, { "aarch64", "arm64" },	 { "armv7l", "arm" },
-		{ "i686", "386" },     { "riscv64", "riscv64" }, { "ppc64le", "ppc64le" },
-		{ "s390x", "s390x" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (!strcmp(machine, names[i].machine))
-			return names[i].architecture;
-	return machine;
-}
-
 int platform_parse(const char *text, Platform *out, Error **err)
 {
 	const char *slash = text ? strchr(text, '/') : NULL;
@@ -101,7 +85,7 @@ int platform_parse(const char *text, Platform *out, Error **err)
 		if (uname(&host) < 0)
 			return error_set(err, ERR_FAILED, "the machine does not name itself");
 		*out = (Platform){ .os = xstrdup("linux"),
-				   .architecture = xstrdup(host_architecture(host.machine)),
+				   .architecture = xstrdup(oci_arch_of_machine(host.machine)),
 				   .is_default = true };
 		return 0;
 	}

@@ -108,23 +108,6 @@ static void add_time(Strbuf *records, int64_t seconds, uint32_t nanoseconds)
 	add_text(records, "mtime", text);
 }
 
-/* base64 without padding: RFC 4648, section 4. */
-static void add_base64(Strbuf *text, const uint8_t *data, size_t size)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < size; i += 3) {
-		size_t left = size - i;
-		uint32_t group = (uint32_t)data[i] << 16 |
-				 (left > 1 ? (uint32_t)data[i + 1] << 8 : 0) |
-				 (left > 2 ? data[i + 2] : 0);
-
-		for (unsigned digit = 0; digit <= (left > 2 ? 3 : left); digit++)
-			strbuf_addc(text, digits[group >> (18 - 6 * digit) & 63]);
-	}
-}
-
 /* A name with "=" cannot be a record's key. libarchive's records have both parts encoded. */
 static void add_encoded_xattr(Strbuf *records, const ExtXattr *xattr)
 {
@@ -138,7 +121,7 @@ static void add_encoded_xattr(Strbuf *records, const ExtXattr *xattr)
 		else
 			strbuf_addf(&key, "%%%02X", (unsigned)(unsigned char)*at);
 	}
-	add_base64(&value, xattr->value, xattr->size);
+	strbuf_add_base64(&value, xattr->value, xattr->size, false);
 	add_record(records, strbuf_str(&key), strbuf_str(&value), value.len);
 }
 

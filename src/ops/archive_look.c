@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "model/oci.h"
 #include "util/cancel.h"
 #include "util/json.h"
 #include "util/mem.h"
@@ -142,7 +143,7 @@ static void take_index(Look *look, const json_t *doc)
 	for (size_t i = 0; i < json_array_size(manifests); i++) {
 		const json_t *notes = json_object_get(json_array_get(manifests, i), "annotations");
 
-		add_tag(look, json_object_get(notes, "org.opencontainers.image.ref.name"));
+		add_tag(look, json_object_get(notes, OCI_REF_NAME));
 	}
 }
 

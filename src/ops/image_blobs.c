@@ -145,7 +145,8 @@ static int take_all(const Context *ctx, const char *layout, const char *digest, 
 	auto_manifest Manifest manifest = { 0 };
 	auto_free char *text = NULL;
 	auto_free char *path = xasprintf("%s/blobs/sha256/%s", layout, manifest_digest_hex(digest));
-	ManifestBlob self = { .digest = (char *)digest };
+	auto_free char *name = xstrdup(digest);
+	ManifestBlob self = { .digest = name };
 	json_auto_t *doc = NULL;
 	size_t len = 0;
 	int taken = 1;

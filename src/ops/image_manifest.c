@@ -3,11 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/oci.h"
 #include "util/json.h"
 #include "util/mem.h"
-
-/* image-spec, annotations.md: the tag of an entry in a layout's index.json. */
-#define REF_NAME "org.opencontainers.image.ref.name"
 
 void manifest_release(Manifest *manifest)
 {
@@ -78,7 +76,7 @@ static bool has_tag(const json_t *entry, const char *tag)
 {
 	const json_t *annotations = json_object_get(entry, "annotations");
 
-	return !tag || str_equal(json_string_value(json_object_get(annotations, REF_NAME)), tag);
+	return !tag || str_equal(json_string_value(json_object_get(annotations, OCI_REF_NAME)), tag);
 }
 
 char *manifest_pick(const json_t *index, const char *platform, const char *tag)

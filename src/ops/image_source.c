@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model/image.h"
+#include "model/oci.h"
 #include "ops/archive_look.h"
 #include "ops/sniff.h"
 #include "ops/unpack.h"
@@ -159,19 +160,13 @@ char *source_platform(const char *platform)
 {
 	if (platform)
 		return xstrdup(platform);
-	return xasprintf("linux/%s", !strcmp(os_machine(), "aarch64") ? "arm64" : "amd64");
+	return xasprintf("linux/%s", oci_arch_of_machine(os_machine()));
 }
 
 char *source_machine(const char *platform)
 {
-	const char *arch = platform ? platform + strlen("linux/") : NULL;
-	size_t len = arch ? strcspn(arch, "/") : 0;
+	const char *word = platform ? platform + strlen("linux/") : NULL;
+	auto_free char *arch = word ? xstrndup(word, strcspn(word, "/")) : NULL;
 
-	if (!arch)
-		return xstrdup(os_machine());
-	if (len == 5 && !memcmp(arch, "amd64", len))
-		return xstrdup("x86_64");
-	if (len == 5 && !memcmp(arch, "arm64", len))
-		return xstrdup("aarch64");
-	return xstrndup(arch, len);
+	return xstrdup(arch ? oci_machine_of_arch(arch) : os_machine());
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "model/oci.h"
 #include "ops/image_manifest.h"
 #include "util/json.h"
 #include "util/mem.h"
@@ -90,7 +91,7 @@ static char *index_text(const OciBlobs *blobs, const char *name)
 	json_t *manifest = json_object();
 	json_t *annotations = json_object();
 
-	json_put_string(annotations, "org.opencontainers.image.ref.name", name);
+	json_put_string(annotations, OCI_REF_NAME, name);
 	json_put_string(manifest, "mediaType", blobs->media_type);
 	json_put_string(manifest, "digest", blobs->items[0].digest);
 	json_put_u64(manifest, "size", blobs->items[0].size_bytes);

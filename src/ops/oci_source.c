@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "model/oci.h"
 #include "model/uuid.h"
 #include "ops/image_blobs.h"
 #include "ops/image_helper.h"
@@ -65,13 +66,6 @@ static int find_cached(Context *ctx, const Image *image, OciSource *source, Erro
 	return found;
 }
 
-static const char *go_arch(const char *arch)
-{
-	if (str_equal(arch, "x86_64"))
-		return "amd64";
-	return str_equal(arch, "aarch64") ? "arm64" : arch;
-}
-
 /* ember-image reads the disk and makes one layer, config and manifest of it. */
 static int make_blobs(Context *ctx, const Image *image, OciSource *source, Error **err)
 {
@@ -91,7 +85,7 @@ static int make_blobs(Context *ctx, const Image *image, OciSource *source, Error
 	command_addf(&cmd, "--disk=%s", image->disk_path);
 	command_addf(&cmd, "--layout=%s", layout);
 	command_addf(&cmd, "--config=%s", config);
-	command_addf(&cmd, "--platform=linux/%s", go_arch(image->arch));
+	command_addf(&cmd, "--platform=linux/%s", oci_arch_of_machine(image->arch));
 	command_addf(&cmd, "--created=%s", image->created_at);
 	if (failpoint("image.oci.layer", err) < 0 ||
 	    image_helper_run(ctx, &cmd, 0, &result, NULL, err) < 0 ||

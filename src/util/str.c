@@ -56,6 +56,25 @@ void strbuf_addf(Strbuf *sb, const char *fmt, ...)
 	strbuf_adds(sb, text);
 }
 
+void strbuf_add_base64(Strbuf *sb, const void *data, size_t size, bool is_padded)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const uint8_t *in = data;
+
+	for (size_t i = 0; i < size; i += 3) {
+		size_t left = size - i;
+		uint32_t group = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) |
+				 (left > 2 ? in[i + 2] : 0);
+
+		for (unsigned digit = 0; digit < 4; digit++)
+			if (digit <= left)
+				strbuf_addc(sb, digits[group >> (18 - 6 * digit) & 63]);
+			else if (is_padded)
+				strbuf_addc(sb, '=');
+	}
+}
+
 void strbuf_clear(Strbuf *sb)
 {
 	sb->len = 0;

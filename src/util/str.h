@@ -29,6 +29,8 @@ void strbuf_add(Strbuf *sb, const void *data, size_t len);
 void strbuf_adds(Strbuf *sb, const char *text);
 void strbuf_addc(Strbuf *sb, char c);
 void strbuf_addf(Strbuf *sb, const char *fmt, ...) PRINTF(2, 3);
+/* RFC 4648, section 4; the `=` at the end are what a reader may not need. */
+void strbuf_add_base64(Strbuf *sb, const void *data, size_t size, bool is_padded);
 void strbuf_clear(Strbuf *sb); /* keeps the memory */
 const char *strbuf_str(const Strbuf *sb);
 char *strbuf_take(Strbuf *sb); /* the caller owns the text; the buffer is empty again */

@@ -1,6 +1,7 @@
 #include "test.h"
 
 #include "model/image.h"
+#include "model/oci.h"
 #include "model/size.h"
 #include "model/uuid.h"
 #include "model/vm.h"
@@ -133,8 +134,18 @@ static void test_uuids(void)
 	CHECK_INT(id[14], '4');
 }
 
+static void test_machines(void)
+{
+	CHECK_STR(oci_arch_of_machine("x86_64"), "amd64");
+	CHECK_STR(oci_arch_of_machine("armv7l"), "arm");
+	CHECK_STR(oci_arch_of_machine("vax"), "vax");
+	CHECK_STR(oci_machine_of_arch("arm64"), "aarch64");
+	CHECK_STR(oci_machine_of_arch("arm"), "arm");
+}
+
 TEST_MAIN({ "names are checked", test_names }, { "sizes need a unit", test_sizes },
 	  { "sizes are shown for people", test_size_text },
 	  { "references and their local names", test_references },
 	  { "long names stay different", test_long_local_names },
-	  { "states and their names", test_states }, { "uuids and macs", test_uuids });
+	  { "states and their names", test_states }, { "uuids and macs", test_uuids },
+	  { "machines in OCI's words", test_machines });

@@ -49,6 +49,24 @@ static void test_strbuf_bound(void)
 	CHECK(sb.truncated);
 }
 
+/* RFC 4648, section 10. */
+static void test_base64(void)
+{
+	static const char *const want[] = { "",		"Zg==",	    "Zm8=",    "Zm9v",
+					    "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy" };
+
+	for (size_t len = 0; len < ARRAY_SIZE(want); len++) {
+		auto_strbuf Strbuf padded = { 0 };
+		auto_strbuf Strbuf bare = { 0 };
+
+		strbuf_add_base64(&padded, "foobar", len, true);
+		strbuf_add_base64(&bare, "foobar", len, false);
+		CHECK_STR(strbuf_str(&padded), want[len]);
+		CHECK_INT(bare.len, strcspn(want[len], "="));
+		CHECK(str_starts_with(want[len], strbuf_str(&bare)));
+	}
+}
+
 static void test_parse_u64(void)
 {
 	uint64_t value = 7;
@@ -267,6 +285,7 @@ static void test_json_getters(void)
 TEST_MAIN({ "an error carries message, context and the first hint", test_error_chain },
 	  { "a NULL error sink is allowed", test_error_null },
 	  { "strbuf never grows past its bound", test_strbuf_bound },
+	  { "base64 of each length, padded or not", test_base64 },
 	  { "numbers are parsed strictly", test_parse_u64 },
 	  { "edit distance finds the nearest word", test_distance },
 	  { "atomic files replace and protect", test_atomic_file }, { "locks exclude", test_locks },
