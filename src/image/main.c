@@ -2,9 +2,7 @@
  * ember-image: OCI images and tars to ext4 root disks, and back. The only program of ember that reads what strangers
  * made; see worker.h for how it keeps its distance.
  */
-#include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #include "image/commands.h"
 #include "util/mem.h"
@@ -21,8 +19,6 @@ static const struct {
 
 int main(int argc, char *argv[])
 {
-	/* Whoever started this waits for it: nobody wants the work of one that was killed. */
-	(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(commands); i++)
 		if (!strcmp(argv[1], commands[i].word))
 			return commands[i].run(argc - 1, argv + 1);

@@ -107,7 +107,8 @@ static void begin_make(const Kbuild *kbuild, Command *cmd)
 {
 	const char *path = getenv("PATH");
 
-	command_init(cmd, "setpriv", "--pdeathsig", "TERM", "env", "-i", "LC_ALL=C", NULL);
+	command_init(cmd, "env", "-i", "LC_ALL=C", NULL);
+	cmd->is_tied = true;
 	command_addf(cmd, "PATH=%s", path ? path : "/usr/local/bin:/usr/bin:/bin");
 	command_addf(cmd, "TMPDIR=%s", kbuild->temp_dir);
 	command_add(cmd, "KBUILD_BUILD_USER=ember");

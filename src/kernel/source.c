@@ -252,9 +252,10 @@ int kernel_source_unpack(const KernelSource *source, const char *arch, const cha
 {
 	auto_command Command cmd = { 0 };
 
-	command_init(&cmd, "setpriv", "--pdeathsig", "TERM", "tar", "-x", "--no-same-owner",
-		     "--strip-components=1", "--wildcards", "--exclude=*/Documentation/*/*",
-		     "--exclude=*/tools/testing/*", "--exclude=*/tools/perf/*", NULL);
+	command_init(&cmd, "tar", "-x", "--no-same-owner", "--strip-components=1", "--wildcards",
+		     "--exclude=*/Documentation/*/*", "--exclude=*/tools/testing/*",
+		     "--exclude=*/tools/perf/*", NULL);
+	cmd.is_tied = true;
 	exclude_machines(&cmd, arch);
 	if (str_ends_with(source->tarball, ".xz"))
 		command_add(&cmd,

@@ -199,7 +199,7 @@ static int run_build(Context *ctx, const BuildPlan *plan, const char *mark, cons
 	auto_free char *work = path_join(dir, WORK_DIR);
 
 	if (fs_mkdir(work, 0700, err) < 0 || keep_caches(ctx, plan, work, err) < 0 ||
-	    image_tool_init(&cmd, image_engine_name(plan->engine), err) < 0)
+	    command_init_tool(&cmd, image_engine_name(plan->engine), err) < 0)
 		return -1;
 	command_add_env(&cmd, "TMPDIR", work);
 	image_engine_add_build(plan->engine, &build, mark, &cmd);
@@ -218,9 +218,8 @@ static int unpack_archive(const char *dir, Error **err)
 	auto_command Command cmd = { 0 };
 	auto_free char *archive = path_join(dir, ARCHIVE);
 
-	if (image_tool_init(&cmd, "skopeo", err) < 0)
+	if (command_init_tool(&cmd, "skopeo", err) < 0)
 		return -1;
-	command_add(&cmd, "skopeo");
 	command_add(&cmd, "copy");
 	command_add(&cmd, "--quiet");
 	/* Only to be read once, from the same disk. (Accepting plain layers, it calls them compressed all the same.) */
@@ -247,7 +246,7 @@ static int save(const BuildPlan *plan, const char *dir, Error **err)
 	if (fs_read(note, ID_MAX, &id, &len, err) < 0)
 		return error_wrap(err, "learn the id of the image");
 	id[strcspn(id, "\n")] = '\0';
-	if (image_tool_init(&cmd, image_engine_name(plan->engine), err) < 0)
+	if (command_init_tool(&cmd, image_engine_name(plan->engine), err) < 0)
 		return -1;
 	is_layout = image_engine_add_save(plan->engine, id, &cmd);
 	cmd.dir = dir;

@@ -136,11 +136,6 @@ int image_debian_plan(const BuildOptions *options, BuildPlan *plan, Error **err)
 static void add_words(Command *cmd)
 {
 	static const char *const words[] = {
-		"sh",
-		"-c",
-		LEADER,
-		"sh",
-		"mmdebstrap",
 		"--format=tar",
 		"--variant=minbase",
 		/* documentation and translations of an image that nobody reads in; copyright files stay */
@@ -153,6 +148,10 @@ static void add_words(Command *cmd)
 		"--customize-hook=rm \"$1/etc/dpkg/dpkg.cfg.d/unsafe-io\"",
 	};
 
+	command_add(cmd, "-c");
+	command_add(cmd, LEADER);
+	command_add(cmd, "sh");
+	command_add(cmd, "mmdebstrap");
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		command_add(cmd, words[i]);
 }
@@ -181,7 +180,7 @@ static int start_debootstrap(const BuildOptions *options, int tar_fd, int log_fd
 	auto_command Command cmd = { 0 };
 	auto_strv Strv sources = { 0 };
 
-	if (image_tool_init(&cmd, "mmdebstrap", err) < 0)
+	if (command_init_tool(&cmd, "sh", err) < 0)
 		return -1;
 	add_words(&cmd);
 	if (variant->packages)

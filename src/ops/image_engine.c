@@ -97,7 +97,6 @@ static bool has_containers(void)
 
 static void add_build(const ImageEngine *engine, const EngineBuild *build, Command *cmd)
 {
-	command_add(cmd, engine->name);
 	command_add(cmd, "build");
 	/* Who set this knows better. */
 	if (engine->is_buildah && str_is_empty(getenv("BUILDAH_ISOLATION")) && !has_containers()) {
@@ -162,6 +161,7 @@ char *image_engine_text(const ImageEngine *engine, const EngineBuild *build)
 	auto_command Command cmd = { 0 };
 	auto_strbuf Strbuf text = { 0 };
 
+	command_init(&cmd, engine->name, NULL);
 	add_build(engine, build, &cmd);
 	command_add(&cmd, build->context);
 	for (size_t i = 0; i < cmd.argv.count; i++) {
@@ -174,7 +174,6 @@ char *image_engine_text(const ImageEngine *engine, const EngineBuild *build)
 
 bool image_engine_add_save(const ImageEngine *engine, const char *id, Command *cmd)
 {
-	command_add(cmd, engine->name);
 	for (size_t i = 0; engine->save[i]; i++)
 		command_add(cmd, engine->save[i]);
 	command_add(cmd, id);

@@ -70,9 +70,9 @@ static int write_raw(Context *ctx, const Image *image, const OutFile *out, Error
 static int write_qcow2(const Image *image, const OutFile *out, bool compress, Error **err)
 {
 	auto_command Command cmd = { 0 };
-	static const char *const words[] = { "qemu-img", "convert", "-f", "raw", "-O", "qcow2" };
+	static const char *const words[] = { "convert", "-f", "raw", "-O", "qcow2" };
 
-	if (image_tool_init(&cmd, "qemu-img", err) < 0)
+	if (command_init_tool(&cmd, "qemu-img", err) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		command_add(&cmd, words[i]);

@@ -92,6 +92,7 @@ int image_helper_init(Command *cmd, Error **err)
 	if (context_helper("ember-image", &program, err) < 0)
 		return -1;
 	command_init(cmd, program, NULL);
+	cmd->is_tied = true;
 	return 0;
 }
 

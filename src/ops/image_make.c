@@ -120,21 +120,6 @@ int image_commit(Context *ctx, const Image *image, const char *tmp, bool replace
 	return fs_sync_path(images, err);
 }
 
-int image_tool_init(Command *cmd, const char *program, Error **err)
-{
-	auto_free char *found = program_find(program);
-	auto_free char *hint = NULL;
-
-	/* Asked here, because setpriv's own words for it are no help. */
-	if (!found) {
-		hint = program_install_hint(program);
-		error_set(err, ERR_MISSING_TOOL, "'%s' is not installed", program);
-		return error_hint(err, "%s", hint);
-	}
-	command_init(cmd, "setpriv", "--pdeathsig", "TERM", NULL);
-	return 0;
-}
-
 void image_undo(Context *ctx, const char *name)
 {
 	auto_free char *dir = store_tmp_dir(&ctx->store, "image", name);

@@ -26,8 +26,5 @@ int image_begin(Context *ctx, const Image *image, char **out_dir, Error **err);
 int image_write(Context *ctx, Image *image, const ImageSource *source, Error **err);
 /* Make it visible; with `replace` an image of that name gives way to it, in one step. */
 int image_commit(Context *ctx, const Image *image, const char *tmp, bool replace, Error **err);
-/* Begin the command line of a program that gets SIGTERM when we die, however that happens: a kill leaves nothing running
- * that writes into a directory which reconcile removes. ERR_MISSING_TOOL. */
-int image_tool_init(Command *cmd, const char *program, Error **err);
 /* After a failure: remove everything again. Never fails: what remains is for reconcile, with a warning. */
 void image_undo(Context *ctx, const char *name);

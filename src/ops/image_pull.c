@@ -80,9 +80,8 @@ static int remote_digest(Pull *pull, const json_t *doc, char **out_digest, Error
 		*out_digest = manifest_pick(doc, pull->platform, NULL);
 		return 0;
 	}
-	if (image_tool_init(&cmd, "skopeo", err) < 0)
+	if (command_init_tool(&cmd, "skopeo", err) < 0)
 		return -1;
-	command_add(&cmd, "skopeo");
 	command_add(&cmd, "manifest-digest");
 	command_add(&cmd, MANIFEST_FILE);
 	cmd.dir = pull->work;

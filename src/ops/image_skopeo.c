@@ -145,9 +145,8 @@ int skopeo_init(Skopeo *skopeo, const Context *ctx, SkopeoVerb verb, const char 
 	};
 	Command *cmd = &made.cmd;
 
-	if (image_tool_init(cmd, "skopeo", err) < 0)
+	if (command_init_tool(cmd, "skopeo", err) < 0)
 		return -1;
-	command_add(cmd, "skopeo");
 	/* Or archives would be unpacked in /var/tmp, and stay there when it is killed. */
 	command_add(cmd, "--tmpdir=.");
 	if (platform)

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -12,6 +11,7 @@
 #include "util/mem.h"
 #include "util/os.h"
 #include "util/process.h"
+#include "util/spawn.h"
 
 #define STDERR_TAIL_MAX	   8192
 #define OUTPUT_DEFAULT_MAX (4U << 20)
@@ -31,6 +31,21 @@ void command_init(Command *cmd, const char *program, ...)
 	while ((word = va_arg(args, const char *)))
 		strv_push(&cmd->argv, word);
 	va_end(args);
+}
+
+int command_init_tool(Command *cmd, const char *program, Error **err)
+{
+	auto_free char *found = program_find(program);
+	auto_free char *hint = NULL;
+
+	if (!found) {
+		hint = program_install_hint(program);
+		error_set(err, ERR_MISSING_TOOL, "'%s' is not installed", program);
+		return error_hint(err, "%s", hint);
+	}
+	command_init(cmd, program, NULL);
+	cmd->is_tied = true;
+	return 0;
 }
 
 void command_add(Command *cmd, const char *word)
@@ -64,89 +79,9 @@ void command_release(Command *cmd)
 	strbuf_release(&cmd->output);
 }
 
-/* Our environment with the command's own words in front of what they replace. Borrowed strings. */
-static char **merge_environment(const Command *cmd)
-{
-	size_t count = 0, used = 0;
-	char **merged;
-
-	while (environ[count])
-		count++;
-	merged = xcalloc(count + cmd->env.count + 1, sizeof(char *));
-	for (size_t i = 0; i < count; i++) {
-		bool replaced = false;
-
-		for (size_t j = 0; j < cmd->env.count && !replaced; j++) {
-			size_t name_len = strcspn(cmd->env.items[j], "=") + 1;
-
-			replaced = !strncmp(environ[i], cmd->env.items[j], name_len);
-		}
-		if (!replaced)
-			merged[used++] = environ[i];
-	}
-	for (size_t j = 0; j < cmd->env.count; j++)
-		merged[used++] = cmd->env.items[j];
-	return merged;
-}
-
-static int add_fd(posix_spawn_file_actions_t *actions, int fd, int target, int null_flags)
-{
-	if (fd < 0)
-		return posix_spawn_file_actions_addopen(actions, target, "/dev/null", null_flags,
-							0);
-	return posix_spawn_file_actions_adddup2(actions, fd, target);
-}
-
-/* `own_group`: so that it can be ended together with the programs that it starts. */
-static int spawn(const Command *cmd, int out_fd, int err_fd, bool own_group, pid_t *out_pid,
-		 Error **err)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	auto_free char **environment = merge_environment(cmd);
-	sigset_t defaults, none;
-	short flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
-	int failure;
-
-	(void)posix_spawn_file_actions_init(&actions);
-	(void)posix_spawnattr_init(&attributes);
-	(void)sigemptyset(&none);
-	(void)sigemptyset(&defaults);
-	(void)sigaddset(&defaults, SIGPIPE);
-	(void)sigaddset(&defaults, SIGINT);
-	(void)posix_spawnattr_setsigdefault(&attributes, &defaults);
-	(void)posix_spawnattr_setsigmask(&attributes, &none);
-	if (cmd->new_session)
-		flags |= POSIX_SPAWN_SETSID;
-	else if (own_group)
-		flags |= POSIX_SPAWN_SETPGROUP; /* a new one, by the default of the attributes */
-	(void)posix_spawnattr_setflags(&attributes, flags);
-	(void)add_fd(&actions, cmd->stdin_fd, STDIN_FILENO, O_RDONLY);
-	(void)add_fd(&actions, out_fd, STDOUT_FILENO, O_WRONLY);
-	(void)add_fd(&actions, err_fd, STDERR_FILENO, O_WRONLY);
-	if (cmd->pass_fd >= 0)
-		(void)posix_spawn_file_actions_adddup2(&actions, cmd->pass_fd, 3);
-	if (cmd->dir)
-		(void)posix_spawn_file_actions_addchdir_np(&actions, cmd->dir);
-	failure = posix_spawnp(out_pid, cmd->argv.items[0], &actions, &attributes, cmd->argv.items,
-			       environment);
-	(void)posix_spawn_file_actions_destroy(&actions);
-	(void)posix_spawnattr_destroy(&attributes);
-	if (failure == ENOENT) {
-		auto_free char *hint = program_install_hint(cmd->argv.items[0]);
-
-		error_set(err, ERR_MISSING_TOOL, "'%s' is not installed",
-			  path_basename(cmd->argv.items[0]));
-		return error_hint(err, "%s", hint);
-	}
-	if (failure)
-		return error_set_errno(err, failure, "start '%s'", cmd->argv.items[0]);
-	return 0;
-}
-
 int command_spawn(Command *cmd, pid_t *out_pid, Error **err)
 {
-	return spawn(cmd, cmd->stdout_fd, cmd->stderr_fd, false, out_pid, err);
+	return spawn_command(cmd, cmd->stdout_fd, cmd->stderr_fd, false, out_pid, err);
 }
 
 /* What a running command is being watched with. */
@@ -326,7 +261,7 @@ static int run_watched(Watch *w, Deadline until, int *out_status, Error **err)
 		return -1;
 	out_fd = cmd->stdout_fd >= 0 ? cmd->stdout_fd : out_write;
 	err_fd = cmd->stderr_fd >= 0 ? cmd->stderr_fd : err_write;
-	if (spawn(cmd, out_fd, cmd->join_stderr ? out_fd : err_fd, true, &w->pid, err) < 0)
+	if (spawn_command(cmd, out_fd, cmd->join_stderr ? out_fd : err_fd, true, &w->pid, err) < 0)
 		return -1;
 	close_fd(&out_write);
 	close_fd(&err_write);

@@ -26,6 +26,10 @@ int os_process_fd(pid_t pid);
 /* Signal the process behind that fd. */
 int os_process_signal(int process_fd, int signum);
 
+/* From now on we get that signal when `parent` ends, which was our parent when it told us its pid. ESRCH: it has ended
+ * already. An execve() changes nothing about it, a change of user does. */
+int os_die_with(pid_t parent, int signum);
+
 typedef struct OsProcess {
 	pid_t pid;
 	Strv argv;

@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
@@ -136,6 +137,17 @@ int os_process_fd(pid_t pid)
 int os_process_signal(int process_fd, int signum)
 {
 	return pidfd_send_signal(process_fd, signum, NULL, 0);
+}
+
+int os_die_with(pid_t parent, int signum)
+{
+	if (prctl(PR_SET_PDEATHSIG, signum, 0, 0, 0) < 0)
+		return -1;
+	/* It may have ended before it was asked for. */
+	if (getppid() == parent)
+		return 0;
+	errno = ESRCH;
+	return -1;
 }
 
 /* False for what has gone and for the kernel's own threads, which have no words. */

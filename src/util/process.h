@@ -46,7 +46,8 @@ typedef struct Command {
 	bool join_stderr;  /* stderr goes where stdout goes; the tail of both is kept */
 	bool is_undo;	   /* goes on after Ctrl-C: it takes back what was begun */
 	bool new_session;  /* setsid */
-	int pass_fd;	   /* -1, or a descriptor handed to the program as fd 3 */
+	bool is_tied; /* ends with us (SIGTERM), however we end; what it starts is its own affair */
+	int pass_fd;  /* -1, or a descriptor handed to the program as fd 3 */
 	void (*on_line)(const char *line,
 			void *arg); /* each line of stdout as it comes, instead of `output` */
 	void *on_line_arg;
@@ -59,6 +60,8 @@ typedef struct Command {
 #define COMMAND_TICK_MS 100
 
 void command_init(Command *cmd, const char *program, ...) SENTINEL;
+/* The same for a program that may be missing (ERR_MISSING_TOOL, before anything is begun), tied to us. */
+int command_init_tool(Command *cmd, const char *program, Error **err);
 void command_add(Command *cmd, const char *word);
 void command_addf(Command *cmd, const char *fmt, ...) PRINTF(2, 3);
 void command_add_env(Command *cmd, const char *name, const char *value);

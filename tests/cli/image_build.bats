@@ -361,7 +361,7 @@ ended() { ! sleeping && ! pgrep -f "file $PROJECT/waits" >/dev/null; }
 	mkdir "$bin"
 	ln -s "$CLI_DIR/../fake/docker" "$bin/docker"
 	ln -s "$(python3 -c 'import sys; print(sys.executable)')" "$bin/python3"
-	for program in skopeo setpriv env; do
+	for program in skopeo env; do
 		ln -s "$(command -v "$program")" "$bin/$program"
 	done
 	expect 0 env "PATH=$bin" "$EMBER" image build by-docker "$PROJECT" --no-cache --target builder \

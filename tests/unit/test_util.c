@@ -2,7 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/deadline.h"
@@ -187,6 +190,51 @@ static int count_ticks(pid_t pid, void *arg, Error **err)
 	return error_set(err, ERR_BUSY, "enough");
 }
 
+/* A child of ours that begins a program and is killed; its pid is what it said. */
+static pid_t orphan(bool is_tied)
+{
+	int ends[2], status;
+	pid_t child, pid = 0;
+
+	CHECK_INT(pipe2(ends, O_CLOEXEC), 0);
+	child = fork();
+	if (child == 0) {
+		auto_command Command cmd = { 0 };
+
+		command_init(&cmd, "sleep", "30", NULL);
+		cmd.is_tied = is_tied;
+		(void)command_spawn(&cmd, &pid, NULL);
+		(void)!write(ends[1], &pid, sizeof(pid));
+		(void)raise(SIGKILL);
+	}
+	CHECK_INT(waitpid(child, &status, 0), child);
+	CHECK_INT(read(ends[0], &pid, sizeof(pid)), (int)sizeof(pid));
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+	CHECK(pid > 0);
+	return pid;
+}
+
+static bool is_gone(pid_t pid, int patience_ms)
+{
+	auto_fd process = os_process_fd(pid);
+	struct pollfd event = { .fd = process, .events = POLLIN };
+
+	return process < 0 || poll(&event, 1, patience_ms) > 0;
+}
+
+static void test_command_tied(void)
+{
+	pid_t untied = orphan(false);
+
+	CHECK(is_gone(orphan(true), 5000));
+	CHECK(!is_gone(untied, 100));
+	CHECK_INT(kill(untied, SIGKILL), 0);
+	/* Who has ended already is noticed. */
+	CHECK_INT(os_die_with(untied, SIGTERM), -1);
+	CHECK_INT(errno, ESRCH);
+}
+
 static void test_command_tick(void)
 {
 	auto_command Command slow = { 0 };
@@ -293,6 +341,7 @@ TEST_MAIN({ "an error carries message, context and the first hint", test_error_c
 	  { "a failing command says why", test_command_failure },
 	  { "a missing program is its own kind of error", test_command_missing },
 	  { "a deadline stops a program", test_command_deadline },
+	  { "a tied program ends with whoever began it", test_command_tied },
 	  { "a program is watched, and ended by who watches", test_command_tick },
 	  { "what a process reads and writes", test_process_io },
 	  { "a file in memory, for a child", test_memory_file },
