@@ -20,6 +20,7 @@
 #define TARBALL_SUFFIX	  ".tar.xz"
 #define PACKAGE_IDENTITY  "package " PACKAGE_PREFIX
 #define QUERY_TIMEOUT_MS  10000
+#define HASH_TIMEOUT_MS	  600000
 #define UNPACK_TIMEOUT_MS 1800000
 #define TREE_DEPTH_MAX	  64
 #define HASH_MULTIPLIER	  1099511628211ULL
@@ -99,11 +100,22 @@ static int use_directory(const char *path, KernelSource *source, Error **err)
 	return 0;
 }
 
-static void use_tarball(const char *path, const struct stat *st, KernelSource *source)
+/* Known by its content, wherever it lies. */
+static int use_tarball(const char *path, KernelSource *source, Error **err)
 {
+	auto_command Command cmd = { 0 };
+	const char *sum;
+
+	command_init(&cmd, "sha256sum", "--", path, NULL);
+	cmd.capture = true;
+	if (command_run(&cmd, deadline_in_ms(HASH_TIMEOUT_MS), err) < 0)
+		return error_wrap(err, "read '%s'", path);
+	sum = strbuf_str(&cmd.output);
+	if (*sum == '\\')
+		sum++; /* so it marks a name that it had to quote */
 	source->tarball = xstrdup(path);
-	source->identity = xasprintf("file %s %lld %lld.%09ld", path, (long long)st->st_size,
-				     (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+	source->identity = xasprintf("file sha256:%.64s", sum);
+	return 0;
 }
 
 static int use_path(const char *wish, KernelSource *source, Error **err)
@@ -119,8 +131,7 @@ static int use_path(const char *wish, KernelSource *source, Error **err)
 	}
 	if (S_ISDIR(st.st_mode))
 		return use_directory(path, source, err);
-	use_tarball(path, &st, source);
-	return 0;
+	return use_tarball(path, source, err);
 }
 
 /* The version of an installed package, or NULL. Owned. */
@@ -137,15 +148,14 @@ static char *installed_version(const char *package)
 	return xstrdup(cmd.output.text + strlen("installed "));
 }
 
-/* 1 found, 0 none: linux-source-6.1.tar.xz and the like. */
-static int use_installed(KernelSource *source)
+/* 1 found, 0 none, -1 error: linux-source-6.1.tar.xz and the like. */
+static int use_installed(KernelSource *source, Error **err)
 {
 	auto_strv Strv names = { 0 };
 	auto_free char *path = NULL;
 	auto_free char *package = NULL;
 	auto_free char *version = NULL;
 	const char *newest = NULL;
-	struct stat st;
 
 	(void)fs_list(INSTALLED_DIR, &names, NULL);
 	for (size_t i = 0; i < names.count; i++)
@@ -156,25 +166,27 @@ static int use_installed(KernelSource *source)
 	if (!newest)
 		return 0;
 	path = path_join(INSTALLED_DIR, newest);
-	if (stat(path, &st) < 0)
-		return 0;
 	package = xstrndup(newest, strlen(newest) - strlen(TARBALL_SUFFIX));
 	version = installed_version(package);
-	use_tarball(path, &st, source);
-	if (version) {
-		free(source->identity);
-		source->identity = xasprintf("package %s %s", package, version);
-	}
+	if (!version)
+		return use_tarball(path, source, err) < 0 ? -1 : 1;
+	source->tarball = steal(&path);
+	source->identity = xasprintf("package %s %s", package, version);
 	return 1;
 }
 
 int kernel_source_find(const char *wish, bool from_archive, KernelSource *out_source, Error **err)
 {
 	auto_kernel_source KernelSource source = { 0 };
+	int found = 0;
 
-	if (wish && use_path(wish, &source, err) < 0)
+	if (wish)
+		found = use_path(wish, &source, err) < 0 ? -1 : 1;
+	else if (!from_archive)
+		found = use_installed(&source, err);
+	if (found < 0)
 		return -1;
-	if (!wish && (from_archive || !use_installed(&source)))
+	if (!found)
 		source.package = xstrdup(META_PACKAGE);
 	*out_source = source;
 	source = (KernelSource){ 0 };

@@ -108,6 +108,17 @@ tools_without() {
 	expect 0 ember kernel build packed --source "$BATS_TEST_TMPDIR/linux.tar.xz"
 	expect 0 ember kernel build packed --source "$BATS_TEST_TMPDIR/linux.tar.xz"
 	contains "$output" "is already built"
+	# It is the content that counts, not where it lies or since when.
+	mv "$BATS_TEST_TMPDIR/linux.tar.xz" "$BATS_TEST_TMPDIR/other.tar.xz"
+	touch -d yesterday "$BATS_TEST_TMPDIR/other.tar.xz"
+	expect 0 ember kernel build packed --source "$BATS_TEST_TMPDIR/other.tar.xz"
+	contains "$output" "is already built"
+	mv "$BATS_TEST_TMPDIR/other.tar.xz" "$BATS_TEST_TMPDIR/linux.tar.xz"
+	cp -r "$FAKE" "$BATS_TEST_TMPDIR/source"
+	echo >>"$BATS_TEST_TMPDIR/source/kernel.c"
+	tar -cJf "$BATS_TEST_TMPDIR/other.tar.xz" -C "$BATS_TEST_TMPDIR" source
+	expect 0 ember kernel build packed --source "$BATS_TEST_TMPDIR/other.tar.xz"
+	contains "$output" "built successfully"
 	ember kernel delete packed
 	head -c 300 "$BATS_TEST_TMPDIR/linux.tar.xz" >"$BATS_TEST_TMPDIR/cut.tar.xz"
 	expect 1 ember kernel build packed --source "$BATS_TEST_TMPDIR/cut.tar.xz"
