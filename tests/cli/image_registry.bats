@@ -333,6 +333,32 @@ inspected() {
 	forget unseen
 }
 
+@test "a push and an import show bytes and rate on a terminal, and nothing in a pipe" {
+	local bytes='[0-9.]+ [KM]iB' rate='[0-9.]+ [KM]iB/s  [0-9.]+ s' archive=$BATS_TEST_TMPDIR/one.tar
+
+	pull "$PLAIN/team/one:1" --name one
+	way slow "$PLAIN" 0
+	run script -qec "stty columns 120; '$EMBER' image push one '$way/pushed/one:1' --tls-verify=false" /dev/null
+	[ "$status" -eq 0 ]
+	grep -qE "push 'one' to [^ ]*/one:1  \[#*-*\] +[0-9]+%  $bytes of 5(\.[0-9])? MiB  $rate" <<<"$output"
+	grep -qE "/pushed/one:1  5(\.[0-9])? MiB  $rate" <<<"$output"
+	expect 0 ember image push one "$way/pushed/one:2" --tls-verify=false
+	equal "$stderr" ""
+	ember image export one "$archive"
+	run script -qec "stty columns 120; { head -c 2M; sleep 1.5; cat; } <'$archive' | '$EMBER' image import seen -" /dev/null
+	[ "$status" -eq 0 ]
+	grep -qE "read [^[]*  $bytes  $rate" <<<"$output"
+	grep -qE "read standard input  5 MiB  $rate" <<<"$output"
+	# A root filesystem is written while it comes.
+	run script -qec "stty columns 120; { head -c 2M; sleep 1.5; cat; } <'$BATS_FILE_TMPDIR/layer-shared.tar' | '$EMBER' image import bare -" /dev/null
+	[ "$status" -eq 0 ]
+	grep -qE "write image 'bare'  $bytes  $rate" <<<"$output"
+	# shellcheck disable=SC2002 # it shall be a pipe
+	cat "$archive" | expect 0 ember image import unseen -
+	equal "$stderr" ""
+	forget one seen bare unseen
+}
+
 @test "several references at once, and one failure among them" {
 	expect 3 pull "$PLAIN/team/one:1" "$PLAIN/team/nosuch:1" "$PLAIN/team/two:1"
 	equal "$(grep -c 'pulled successfully' <<<"$output")" 2
@@ -354,7 +380,13 @@ inspected() {
 	cp "$ca" "$BATS_TEST_TMPDIR/.config/containers/certs.d/$SECURE/"
 	expect 0 env HOME="$BATS_TEST_TMPDIR" "$EMBER" image pull "$SECURE/team/one:1" --name by-directory
 	equal "$(inspected by-directory .digest)" "$(inspected insecure .digest)"
-	forget insecure by-file by-directory
+	expect 1 ember image push insecure "$SECURE/pushed/one:1"
+	explains "nobody here vouches for" "certs.d/$SECURE/ca.crt"
+	expect 0 env SSL_CERT_FILE="$ca" "$EMBER" image push insecure "$SECURE/pushed/one:1"
+	expect 0 env HOME="$BATS_TEST_TMPDIR" "$EMBER" image push by-directory "$SECURE/pushed/one:2"
+	expect 0 env SSL_CERT_FILE="$ca" "$EMBER" image pull "$SECURE/pushed/one:2" --name pushed
+	equal "$(inspected pushed .digest)" "$(inspected insecure .digest)"
+	forget insecure by-file by-directory pushed
 }
 
 @test "a login: wanted, wrong, right, and in nobody else's sight" {
@@ -371,6 +403,9 @@ inspected() {
 	done
 	expect 0 ember image pull "$LOCKED/team/one:1" --creds "$LOGIN" --name let-in
 	expect 0 env EMBER_CREDS="$LOGIN" "$EMBER" image pull "$LOCKED/team/two:1" --name by-environment
+	expect 5 ember image push let-in "$LOCKED/pushed/one:1"
+	explains "skopeo login $LOCKED"
+	expect 0 ember image push let-in "$LOCKED/pushed/one:1" --creds "$LOGIN"
 	expect 2 ember image pull "$LOCKED/team/one:1" --creds s3cret
 	explains "USER:PASSWORD"
 	[[ $stderr != *s3cret* ]]
