@@ -16,6 +16,18 @@ teardown_file() {
 	drop_state
 }
 
+# Each test goes on from where the one before it has left the disk.
+setup() {
+	[ "$BATS_TEST_NUMBER" -eq 1 ] || [ -e "$BATS_FILE_TMPDIR/passed-$((BATS_TEST_NUMBER - 1))" ] || {
+		echo "the test before this one failed, and this one goes on from it" >&2
+		return 1
+	}
+}
+
+teardown() {
+	[ -z "${BATS_TEST_COMPLETED-}" ] || : >"$BATS_FILE_TMPDIR/passed-$BATS_TEST_NUMBER"
+}
+
 # A script for the guest's busybox; its stdout must be `ok` at the end.
 guest() {
 	expect 0 ember exec big -- sh -euc "$1"

@@ -29,42 +29,65 @@ make_certificate() {
 	} 2>"$dir/openssl.log"
 }
 
+# listens PID PORT: whether it is this process, and not another one that answers there.
+listens() {
+	local inode
+
+	inode=$(awk -v "at=0100007F:$(printf %04X "$2")" '$2 == at && $4 == "0A" { print $10 }' /proc/net/tcp)
+	[ -n "$inode" ] && [[ $(readlink "/proc/$1/fd/"*) == *"socket:[$inode]"* ]]
+}
+
+# serve DIR: whether a registry with what DIR says came up on $port; another process may take the port before it does.
+serve() {
+	local dir=$1 pid try
+
+	port=$(free_port)
+	sed "s/@PORT@/$port/" "$dir/config.in" >"$dir/config.yml"
+	docker-registry serve "$dir/config.yml" >"$dir/log" 2>&1 3>&- &
+	pid=$!
+	echo "$pid" >"$dir/registry.pid"
+	for ((try = 0; try < 200; try++)); do
+		! listens "$pid" "$port" || return 0
+		[ -d "/proc/$pid" ] || break
+		sleep 0.1
+	done
+	kill "$pid" 2>/dev/null || true
+	return 1
+}
+
 start_registry() {
-	local scheme=http tls='' auth='' data='' dir port
+	local tls='' auth='' data='' dir port
 
 	while [[ $1 == --* ]]; do
 		case $1 in
-		--tls) scheme=https tls=yes ;;
+		--tls) tls=yes ;;
 		--auth) auth=yes ;;
 		--data) data=$2; shift ;;
 		esac
 		shift
 	done
 	dir=$BATS_FILE_TMPDIR/$1
-	port=$(free_port)
 	mkdir -p "$dir"
-	cat >"$dir/config.yml" <<-CONFIG
+	cat >"$dir/config.in" <<-CONFIG
 		version: 0.1
 		log: {level: error, accesslog: {disabled: false}}
 		storage:
 		  filesystem: {rootdirectory: ${data:-$dir/data}}
 		  delete: {enabled: true}
 		http:
-		  addr: "127.0.0.1:$port"
+		  addr: "127.0.0.1:@PORT@"
 		  secret: unused
 	CONFIG
 	if [ -n "$tls" ]; then
 		make_certificate "$dir"
-		echo "  tls: {certificate: $dir/server.crt, key: $dir/server.key}" >>"$dir/config.yml"
+		echo "  tls: {certificate: $dir/server.crt, key: $dir/server.key}" >>"$dir/config.in"
 	fi
 	if [ -n "$auth" ]; then
 		htpasswd -Bbn "${LOGIN%%:*}" "${LOGIN#*:}" >"$dir/htpasswd"
-		echo "auth: {htpasswd: {realm: ember, path: $dir/htpasswd}}" >>"$dir/config.yml"
+		echo "auth: {htpasswd: {realm: ember, path: $dir/htpasswd}}" >>"$dir/config.in"
 	fi
-	docker-registry serve "$dir/config.yml" >"$dir/log" 2>&1 3>&- &
-	echo $! >"$dir/registry.pid"
+	serve "$dir" || serve "$dir" || serve "$dir"
 	export "$1=127.0.0.1:$port"
-	until_true 20 curl -sk -o "$dir/answer" "$scheme://127.0.0.1:$port/v2/"
 }
 
 stop_registries() {
