@@ -1,16 +1,12 @@
 #include "ops/image_engine.h"
 
-#include <linux/capability.h>
-#include <linux/magic.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "util/fs.h"
 #include "util/mem.h"
+#include "util/os.h"
 
-#define CGROUPS		   "/sys/fs/cgroup"
 #define QUESTION_MS	   20000
 #define CONTAINER_RECORD   (1U << 20)
 #define CONTAINER_ID_CHARS 64U
@@ -74,17 +70,12 @@ const ImageEngine *image_engine_find(const char *name, Error **err)
 	return NULL;
 }
 
-/* Can RUN have a real container? It takes an OCI runtime, and control groups v2, since crun refuses a mixture. Within a
- * container root often has neither the right to make namespaces nor a group to write to. */
+/* Can RUN have a real container? It takes an OCI runtime, too. */
 static bool has_containers(void)
 {
 	static const char *const runtimes[] = { "crun", "runc" };
-	struct statfs fs;
 
-	if (statfs(CGROUPS, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
-		return false;
-	if (geteuid() == 0 &&
-	    (prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN) != 1 || access(CGROUPS, W_OK) < 0))
+	if (!os_can_contain())
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(runtimes); i++) {
 		auto_free char *path = program_find(runtimes[i]);

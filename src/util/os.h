@@ -77,6 +77,9 @@ int os_rename_exchange(const char *one, const char *other);
 int os_watch_file(int fd);
 void os_watch_clear(int watch_fd);
 
+/* Does this system let programs like crun make containers? */
+bool os_can_contain(void);
+
 /* The directory of the running executable. */
 int os_executable_dir(char **out_dir);
 /* Physical memory in bytes. */

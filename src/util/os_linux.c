@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -334,6 +335,19 @@ void os_watch_clear(int watch_fd)
 
 	while (read(watch_fd, events, sizeof(events)) > 0)
 		;
+}
+
+/* It takes control groups v2, since crun refuses a mixture. Within a container root often has neither the right to make
+ * namespaces nor a group to write to. */
+bool os_can_contain(void)
+{
+	static const char groups[] = "/sys/fs/cgroup";
+	struct statfs fs;
+
+	if (statfs(groups, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+		return false;
+	return geteuid() != 0 ||
+	       (prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN) == 1 && access(groups, W_OK) == 0);
 }
 
 int os_executable_dir(char **out_dir)
