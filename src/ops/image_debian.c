@@ -5,7 +5,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -16,13 +15,11 @@
 #include "ops/image_make.h"
 #include "util/fs.h"
 #include "util/mem.h"
-#include "util/os.h"
 #include "util/process.h"
 
-#define DEFAULT_SUITE	    "bookworm"
-#define LOG_MAX		    (1U << 20)
-#define LOG_TAIL_MAX	    2000
-#define VERDICT_PATIENCE_MS 300
+#define DEFAULT_SUITE "bookworm"
+#define LOG_MAX	      (1U << 20)
+#define LOG_TAIL_MAX  2000
 
 /* How much of Debian. */
 typedef struct Variant {
@@ -221,15 +218,12 @@ static char *without_progress(char *log)
 /* Its verdict matters more than the writer's: a root that ends early is often a download that failed. */
 static int finish_debootstrap(pid_t pid, bool stop_it, const char *log, Error **err)
 {
+	ProcEnd end = { .pid = pid, .signum = stop_it ? SIGTERM : 0, .is_leader = true };
 	auto_free char *text = NULL;
 	size_t len = 0;
-	int raw = 0;
+	int raw = proc_end(&end);
 
-	if (stop_it)
-		(void)kill(-pid, SIGTERM);
-	while (waitpid(pid, &raw, 0) < 0 && errno == EINTR)
-		continue;
-	if (stop_it || (WIFEXITED(raw) && WEXITSTATUS(raw) == 0))
+	if (end.out_was_ended || (WIFEXITED(raw) && WEXITSTATUS(raw) == 0))
 		return 0;
 	error_set(err, ERR_FAILED, "mmdebstrap could not make the Debian root");
 	if (fs_read(log, LOG_MAX, &text, &len, NULL) == 0) {
@@ -241,16 +235,6 @@ static int finish_debootstrap(pid_t pid, bool stop_it, const char *log, Error **
 	return error_hint(err, "see whether packages can be fetched: apt-get update");
 }
 
-/* The writer has failed: did mmdebstrap fail before it, so that the tar ended early? We still hold the pipe's end: a
- * mmdebstrap that has only lost its reader waits there. */
-static bool has_ended(pid_t pid)
-{
-	auto_fd process = os_process_fd(pid);
-	struct pollfd poll_fd = { .fd = process, .events = POLLIN };
-
-	return poll(&poll_fd, 1, VERDICT_PATIENCE_MS) > 0;
-}
-
 int image_debian_make(Context *ctx, const BuildPlan *plan, Image *image, const char *dir,
 		      Error **err)
 {
@@ -260,7 +244,6 @@ int image_debian_make(Context *ctx, const BuildPlan *plan, Image *image, const c
 	auto_fd write_end = -1;
 	ImageSource source = { 0 };
 	auto_error builder = NULL;
-	bool stop_it;
 	int ends[2], result;
 	pid_t pid;
 
@@ -275,9 +258,10 @@ int image_debian_make(Context *ctx, const BuildPlan *plan, Image *image, const c
 	close_fd(&write_end);
 	source.tar_fd = read_end;
 	result = image_write(ctx, image, &source, err);
-	stop_it = result < 0 && (error_code(err ? *err : NULL) == ERR_CANCELED || !has_ended(pid));
-	close_fd(&read_end);
-	if (finish_debootstrap(pid, stop_it, log, &builder) < 0) {
+	if (result == 0)
+		close_fd(&read_end);
+	if (finish_debootstrap(pid, result < 0, log, &builder) < 0 &&
+	    error_code(err ? *err : NULL) != ERR_CANCELED) {
 		if (result < 0 && err)
 			error_clear(err);
 		error_move(err, &builder);

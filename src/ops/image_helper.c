@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +9,8 @@
 
 #include "util/fs.h"
 #include "util/mem.h"
-#include "util/os.h"
 
-#define LOG_MAX		    (16U << 20)
-#define VERDICT_PATIENCE_MS 300
+#define LOG_MAX (16U << 20)
 
 /* What it tells us, line by line. */
 typedef struct Lines {
@@ -165,24 +162,12 @@ static int read_log(Lines *lines, const char *log, Error **err)
 	return 0;
 }
 
-/* What it waits for is the pipe that we hold: one that has only lost its reader does not end by itself. */
-static bool has_ended(pid_t pid)
-{
-	auto_fd process = os_process_fd(pid);
-	struct pollfd event = { .fd = process, .events = POLLIN };
-
-	return poll(&event, 1, VERDICT_PATIENCE_MS) > 0;
-}
-
 int image_helper_finish(Context *ctx, pid_t pid, const char *log, bool stop_it, Error **err)
 {
 	CLEANUP(lines_release) Lines lines = { .ctx = ctx, .is_beside = true };
-	int status = 0;
+	ProcEnd end = { .pid = pid, .signum = stop_it ? SIGTERM : 0 };
+	int status = proc_end(&end);
 
-	if (stop_it && !has_ended(pid))
-		(void)kill(pid, SIGTERM);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		continue;
 	if (read_log(&lines, log, err) < 0)
 		return -1;
 	if (lines.failure && error_code(lines.failure) != ERR_CANCELED) {

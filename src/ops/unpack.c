@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +10,8 @@
 #include "ops/image_helper.h"
 #include "util/fs.h"
 #include "util/mem.h"
-#include "util/os.h"
 
-#define LOG_MAX		    4096
-#define VERDICT_PATIENCE_MS 300
+#define LOG_MAX 4096
 
 int unpacker_start(const char *program, int from_fd, const char *dir, Unpacker *out_unpacker,
 		   Error **err)
@@ -46,36 +43,18 @@ int unpacker_start(const char *program, int from_fd, const char *dir, Unpacker *
 	return 0;
 }
 
-static int reap(Unpacker *unpacker)
-{
-	int status = 0;
-
-	while (waitpid(unpacker->pid, &status, 0) < 0 && errno == EINTR)
-		continue;
-	unpacker->pid = 0;
-	return status;
-}
-
-/* One that has only lost its reader waits at the pipe, which we hold. */
-static bool has_ended(pid_t pid)
-{
-	auto_fd process = os_process_fd(pid);
-	struct pollfd event = { .fd = process, .events = POLLIN };
-
-	return poll(&event, 1, VERDICT_PATIENCE_MS) > 0;
-}
-
 int unpacker_finish(Unpacker *unpacker, bool stop_it, Error **err)
 {
+	ProcEnd end = { .pid = unpacker->pid, .signum = stop_it ? SIGKILL : 0 };
 	auto_free char *text = NULL;
 	int status;
 
-	if (stop_it && !has_ended(unpacker->pid)) {
-		unpacker_release(unpacker);
+	if (!stop_it)
+		close_fd(&unpacker->fd);
+	status = proc_end(&end);
+	unpacker->pid = 0;
+	if (end.out_was_ended)
 		return 0;
-	}
-	close_fd(&unpacker->fd);
-	status = reap(unpacker);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	error_set(err, ERR_USAGE, "'%s' cannot unpack it: it is damaged", unpacker->program);
@@ -89,7 +68,7 @@ void unpacker_release(Unpacker *unpacker)
 	close_fd(&unpacker->fd);
 	if (unpacker->pid > 0) {
 		(void)kill(unpacker->pid, SIGKILL);
-		(void)reap(unpacker);
+		(void)waitpid(unpacker->pid, NULL, 0);
 	}
 	free(unpacker->log);
 	*unpacker = (Unpacker){ .fd = -1 };

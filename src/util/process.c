@@ -4,10 +4,13 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "util/cancel.h"
 #include "util/mem.h"
 #include "util/os.h"
+
+#define END_PATIENCE_MS 300
 
 int proc_identify(pid_t pid, ProcId *out_id, Error **err)
 {
@@ -39,6 +42,26 @@ int proc_signal(const ProcId *id, int signum, Error **err)
 	if (os_process_signal(fd, signum) < 0 && errno != ESRCH)
 		return error_set_errno(err, errno, "signal process %d", (int)id->pid);
 	return 0;
+}
+
+static bool ends_by_itself(pid_t pid)
+{
+	auto_fd process = os_process_fd(pid);
+	struct pollfd event = { .fd = process, .events = POLLIN };
+
+	return poll(&event, 1, END_PATIENCE_MS) > 0;
+}
+
+int proc_end(ProcEnd *end)
+{
+	int status = 0;
+
+	end->out_was_ended = end->signum && !ends_by_itself(end->pid);
+	if (end->out_was_ended)
+		(void)kill(end->is_leader ? -end->pid : end->pid, end->signum);
+	while (waitpid(end->pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	return status;
 }
 
 int proc_wait_gone(const ProcId *id, Deadline until, Error **err)

@@ -33,6 +33,18 @@ int proc_signal(const ProcId *id, int signum, Error **err);
  */
 int proc_wait_gone(const ProcId *id, Deadline until, Error **err);
 
+/* How a child is ended that makes something for us, or takes it from us, through a pipe. */
+typedef struct ProcEnd {
+	pid_t pid;
+	int signum;	    /* what ends it; 0: it ends by itself */
+	bool is_leader;	    /* so that its session gets the signal */
+	bool out_was_ended; /* by that signal */
+} ProcEnd;
+
+/* Reap it; its wait status. With a signal, because what is at the other end has failed: was the child the cause of that? It
+ * has a moment to end by itself. The pipe must still be open, since one that has only lost the other end waits there. */
+int proc_end(ProcEnd *end);
+
 typedef struct Command {
 	Strv argv;
 	Strv env;	   /* NAME=VALUE added to (or replacing) our environment */

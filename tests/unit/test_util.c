@@ -235,6 +235,30 @@ static void test_command_tied(void)
 	CHECK_INT(errno, ESRCH);
 }
 
+static ProcEnd end_of(const char *program, const char *word, int signum, int *out_status)
+{
+	auto_command Command cmd = { 0 };
+	ProcEnd end = { .signum = signum };
+
+	command_init(&cmd, program, word, NULL);
+	CHECK_INT(command_spawn(&cmd, &end.pid, NULL), 0);
+	*out_status = proc_end(&end);
+	return end;
+}
+
+static void test_proc_end(void)
+{
+	int status;
+
+	CHECK(!end_of("false", NULL, 0, &status).out_was_ended);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	/* The cause of the trouble ends in a moment, and is not blamed for what we did to it. */
+	CHECK(!end_of("sleep", "0.02", SIGKILL, &status).out_was_ended);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	CHECK(end_of("sleep", "30", SIGKILL, &status).out_was_ended);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 static void test_command_tick(void)
 {
 	auto_command Command slow = { 0 };
@@ -342,6 +366,7 @@ TEST_MAIN({ "an error carries message, context and the first hint", test_error_c
 	  { "a missing program is its own kind of error", test_command_missing },
 	  { "a deadline stops a program", test_command_deadline },
 	  { "a tied program ends with whoever began it", test_command_tied },
+	  { "whose fault it was that a child ended", test_proc_end },
 	  { "a program is watched, and ended by who watches", test_command_tick },
 	  { "what a process reads and writes", test_process_io },
 	  { "a file in memory, for a child", test_memory_file },
