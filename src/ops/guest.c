@@ -75,7 +75,7 @@ static int not_started(const char *name, const ExecResult *result, Error **err)
 {
 	error_set(err, result->error == WIRE_ERR_NOT_FOUND ? ERR_NOT_FOUND : ERR_FAILED, "%s",
 		  result->message ? result->message : "the guest did not say why");
-	error_hint(err, "look around in it: ember exec %s -- ls -l /", name);
+	error_hint(err, "look around in it: ember exec --user root %s -- ls -l /", name);
 	return error_wrap(err, "vm '%s'", name);
 }
 
