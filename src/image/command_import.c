@@ -120,9 +120,12 @@ static int find_source(const Options *options, Files *files, Error **err)
 
 	if (options->layout)
 		return source_open_layout(&layout, &files->source, err);
-	if (files->config_fd >= 0 && read_config(files, err) < 0)
-		return error_wrap(err, "config '%s'", options->config);
-	return 0;
+	if (files->config_fd < 0 || read_config(files, err) == 0)
+		return 0;
+	/* The user's own file, not one that came from afar. */
+	error_recode(err, ERR_USAGE);
+	error_hint(err, "write one like: skopeo inspect --config docker://debian:12");
+	return error_wrap(err, "config '%s' is not an OCI image config", options->config);
 }
 
 static int build(const Options *options, Files *files, Error **err)

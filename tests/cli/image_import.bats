@@ -317,3 +317,10 @@ bomb_refused() {
 	equal "$(cat "$FILES/target")" secret
 	run ! "${confined[@]}" /bin/sh -c 'cat >/dev/fd/0' <"$FILES/secret" 3<>"$FILES/target"
 }
+
+@test "a config of one's own that is none" {
+	tar -C "$BATS_TEST_DIRNAME" -cf "$BATS_TEST_TMPDIR/root.tar" lib.bash
+	echo 'version: 0.1' >"$BATS_TEST_TMPDIR/reg.yml"
+	expect 2 ember image import misled "$BATS_TEST_TMPDIR/root.tar" --config "$BATS_TEST_TMPDIR/reg.yml"
+	explains "is not an OCI image config" "skopeo inspect --config"
+}
