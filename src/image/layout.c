@@ -167,8 +167,10 @@ static int search_descriptor(Search *search, const OciDescriptor *item, unsigned
 	case OCI_MANIFEST:
 		if (!platform_fits(search->options->platform, item->os, item->architecture,
 				   item->variant)) {
-			strv_pushf(&search->others, "%s/%s", item->os ? item->os : "linux",
-				   item->architecture ? item->architecture : "?");
+			/* Attestations are for "unknown/unknown". */
+			if (!str_equal(item->os, "unknown"))
+				strv_pushf(&search->others, "%s/%s", item->os ? item->os : "linux",
+					   item->architecture ? item->architecture : "?");
 			return 0;
 		}
 		oci_descriptor_copy(&search->found, item);
@@ -190,7 +192,6 @@ static int search_descriptor(Search *search, const OciDescriptor *item, unsigned
 		break;
 	}
 	/* Indexes may hold what is no image at all: signatures, attestations. */
-	strv_push(&search->others, item->media_type);
 	return 0;
 }
 
@@ -246,12 +247,12 @@ static int choose_tag(const LayoutOptions *options, const OciDescriptors *index,
 
 static int refuse_platform(const Platform *wanted, const char *has, Error **err)
 {
-	error_set(err, ERR_UNSUPPORTED, "there is no image for %s/%s%s%s", wanted->os,
+	error_set(err, ERR_NOT_FOUND, "there is no image for %s/%s%s%s", wanted->os,
 		  wanted->architecture, wanted->variant ? "/" : "",
 		  wanted->variant ? wanted->variant : "");
 	if (!*has)
-		return error_hint(err, "the index is empty: fetch the image again");
-	return error_hint(err, "it has: %s; choose with --platform", has);
+		return error_hint(err, "the index names no image: fetch it again");
+	return error_hint(err, "there is one for: --platform %s", has);
 }
 
 static int find_manifest(Search *search, char **out_reference, Error **err)
@@ -276,7 +277,7 @@ static int find_manifest(Search *search, char **out_reference, Error **err)
 	    search_index(search, &index, tag, 0, err) < 0)
 		return -1;
 	if (!search->found.digest) {
-		others = strv_join(&search->others, ", ");
+		others = strv_join(&search->others, " or --platform ");
 		return refuse_platform(options->platform, others, err);
 	}
 	*out_reference = xstrdup_null(tag);

@@ -47,7 +47,7 @@ typedef struct LayoutOptions {
 } LayoutOptions;
 
 /* Follow index, manifest and config of an image in the layout, each checked against its digest and size, and open its
- * layers. ERR_NOT_FOUND without such a tag, ERR_USAGE when a tag must be named, ERR_UNSUPPORTED for other platforms and
+ * layers. ERR_NOT_FOUND without such a tag or platform, ERR_USAGE when a tag must be named, ERR_UNSUPPORTED for other
  * kinds of content. */
 int source_open_layout(const LayoutOptions *options, Source *out, Error **err);
 
