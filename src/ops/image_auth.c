@@ -23,13 +23,16 @@ int image_auth_open(const char *host, const char *creds, int *out_fd, Error **er
 	auto_fd fd = os_memory_file("auth.json");
 	json_auto_t *doc = json_object();
 	json_t *auths = json_object();
-	json_t *login = json_object();
-	auto_strbuf Strbuf secret = { 0 };
 	auto_free char *text = NULL;
 
-	strbuf_add_base64(&secret, creds, strlen(creds), true);
-	json_put_string(login, "auth", strbuf_str(&secret));
-	json_put_take(auths, host, login);
+	if (creds) {
+		auto_strbuf Strbuf secret = { 0 };
+		json_t *login = json_object();
+
+		strbuf_add_base64(&secret, creds, strlen(creds), true);
+		json_put_string(login, "auth", strbuf_str(&secret));
+		json_put_take(auths, host, login);
+	}
 	json_put_take(doc, "auths", auths);
 	text = json_text(doc);
 	if (fd < 0)

@@ -7,6 +7,6 @@
 
 /* USER:PASSWORD? ERR_USAGE, which does not repeat it. */
 int image_auth_check(const char *creds, Error **err);
-/* An open file in memory, in the format of containers-auth.json(5), that logs in to that registry: the secret reaches
- * no disk, whatever happens to us. */
+/* An open file in memory, in the format of containers-auth.json(5), that logs in to that registry, or to none when
+ * `creds` is NULL: the secret reaches no disk, whatever happens to us. */
 int image_auth_open(const char *host, const char *creds, int *out_fd, Error **err);

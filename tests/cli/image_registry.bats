@@ -451,3 +451,65 @@ inspected() {
 	contains "$output" "up to date"
 	ember image list --format json | jq -r '.images[].local_name' | grep -E 'tools|tar|whole' | xargs "$EMBER" image delete
 }
+
+@test "archives that are not what was asked for say so" {
+	local dir=$BATS_TEST_TMPDIR
+
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "oci-archive:$dir/one.tar:here" 3>&-
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "docker-archive:$dir/saved.tar:tools/box:2" 3>&-
+	cp -r "$OCI/busybox" "$dir/several"
+	jq '.manifests += [.manifests[0] | .annotations["org.opencontainers.image.ref.name"] = "other"]' \
+		"$OCI/busybox/index.json" >"$dir/several/index.json"
+	tar -C "$dir/several" -cf "$dir/several.tar" .
+	head -c 3000 /dev/urandom >"$dir/rubbish.tar"
+	head -c 100000 "$dir/one.tar" >"$dir/cut.tar"
+	expect 2 ember image pull "oci-archive:$dir/several.tar"
+	explains "several images" "several.tar:TAG"
+	expect 3 ember image pull "oci-archive:$dir/one.tar:nosuch"
+	explains "there is no image"
+	expect 3 ember image pull "docker-archive:$dir/saved.tar:no/such:1"
+	explains "there is no image"
+	expect 2 ember image pull "docker-archive:$dir/one.tar"
+	explains "not an archive of images"
+	expect 2 ember image pull "oci-archive:$dir/rubbish.tar"
+	explains "not an archive of images" "ember image import"
+	expect 2 ember image pull "oci-archive:$dir/cut.tar"
+	explains "cut short"
+}
+
+@test "a platform that is not there, and the one that is" {
+	expect 3 ember image pull "oci:$LAYOUTS/one:latest" --platform linux/s390x
+	explains "no image for linux/s390x" "--platform linux/"
+}
+
+@test "a refused connection is asked after in the way in which it was tried" {
+	expect 1 ember image pull 127.0.0.1:1/x --tls-verify=false
+	explains "curl -I http://127.0.0.1:1/v2/"
+	expect 1 ember image pull 127.0.0.1:1/x
+	explains "curl -I https://127.0.0.1:1/v2/"
+}
+
+@test "a user without XDG_RUNTIME_DIR pulls, although root's tools have shut /run/containers" {
+	[ "$(id -u)" -eq 0 ] || skip "this is about becoming another user"
+	local home=$EMBER_TEST_CACHE/fs/rootless-pull
+	local as=(setpriv --reuid 65534 --regid 65534 --clear-groups env -u XDG_RUNTIME_DIR -u REGISTRY_AUTH_FILE
+		HOME="$home" EMBER_STATE_DIR="$home/state" EMBER_LIBEXEC_DIR="$home/programs" TMPDIR="$home"
+		"$home/programs/ember")
+
+	[ -d /run/containers ] || mkdir -m 700 /run/containers
+	[ "$(stat -c %a /run/containers)" = 700 ] || skip "somebody has opened /run/containers"
+	mkdir -p "$home/programs"
+	cp "$EMBER_BUILD"/ember* "$home/programs/" 2>/dev/null || true
+	chmod -R a+rX "$home"
+	chown 65534:65534 "$home"
+	expect 0 "${as[@]}" image pull "$PLAIN/team/one:1" --tls-verify=false --name unknown 3>&-
+	start_registry --auth --data "$BATS_FILE_TMPDIR/PLAIN/data" SHUT
+	expect 5 "${as[@]}" image pull "$SHUT/team/one:1" --tls-verify=false 3>&-
+	explains "login"
+	mkdir -p "$home/.config/containers"
+	printf '{"auths":{"%s":{"auth":"%s"}}}' "$SHUT" "$(printf %s "$LOGIN" | base64 -w 0)" \
+		>"$home/.config/containers/auth.json"
+	expect 0 "${as[@]}" image pull "$SHUT/team/one:1" --tls-verify=false --name known 3>&-
+	expect 0 "${as[@]}" deinit --purge 3>&-
+	rm -rf "$home"
+}
