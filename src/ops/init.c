@@ -197,6 +197,7 @@ static int choose_and_make(Context *ctx, const InitOptions *options, InitResult 
 static int initialize(Context *ctx, const InitOptions *options, InitResult *result, Error **err)
 {
 	bool is_new = store_check_mark(&ctx->store, NULL) < 0;
+	bool had_dir = fs_exists(ctx->store.dir);
 	auto_error undo = NULL;
 	auto_fd lock = -1;
 
@@ -208,7 +209,7 @@ static int initialize(Context *ctx, const InitOptions *options, InitResult *resu
 	if (choose_and_make(ctx, options, result, err) == 0)
 		return 0;
 	context_close_storage(ctx);
-	if (is_new && store_unmake(&ctx->store, &undo) < 0)
+	if (is_new && store_unmake(&ctx->store, !had_dir, &undo) < 0)
 		report_warning_error(ctx, &undo, "remove what was made in '%s'", ctx->store.dir);
 	return -1;
 }
@@ -274,28 +275,47 @@ static int leave_storage(Context *ctx, bool with_purge, Error **err)
 	return 0;
 }
 
-int ops_deinit(Context *ctx, bool with_purge, bool *out_was_initialized, Error **err)
+/* Is there something to take down? A purge takes what an earlier deinit has kept, too. */
+static bool is_there(const Context *ctx, bool with_purge)
 {
-	auto_free char *config = store_path(&ctx->store, "config.json");
-	auto_error unreadable = NULL;
-	auto_fd init_lock = -1;
-	auto_fd use_lock = -1;
+	return store_is_initialized(&ctx->store) ||
+	       (with_purge && store_check_mark(&ctx->store, NULL) == 0);
+}
 
-	*out_was_initialized = store_is_initialized(&ctx->store);
-	if (!*out_was_initialized)
-		return 0;
-	if (lock_out_everybody(ctx, &init_lock, &use_lock, err) < 0)
-		return -1;
-	*out_was_initialized = store_is_initialized(&ctx->store);
-	if (!*out_was_initialized)
-		return 0;
+static int take_down(Context *ctx, bool with_purge, Error **err)
+{
+	auto_error unreadable = NULL;
+
 	if (refuse_with_vms(ctx, err) < 0 || (with_purge && store_check_mark(&ctx->store, err) < 0))
 		return -1;
+	/* Nothing to recall is left when a purge was cut off at its end. */
+	if (with_purge && store_recall(&ctx->store, err) < 0)
+		return -1;
+	if (!store_is_initialized(&ctx->store))
+		return store_purge(&ctx->store, err);
 	if (context_load(ctx, &unreadable) < 0)
 		report_warning_error(ctx, &unreadable, "the storage is left as it is");
 	else if (leave_storage(ctx, with_purge, err) < 0)
 		return -1;
 	if (fs_remove_tree(ctx->store.run_dir, err) < 0 || failpoint("deinit.config", err) < 0)
 		return -1;
-	return with_purge ? store_purge(&ctx->store, err) : fs_remove(config, err);
+	return with_purge ? store_purge(&ctx->store, err) : store_keep(&ctx->store, err);
+}
+
+int ops_deinit(Context *ctx, bool with_purge, bool *out_was_there, Error **err)
+{
+	auto_fd init_lock = -1;
+	auto_fd use_lock = -1;
+
+	*out_was_there = is_there(ctx, with_purge);
+	if (!*out_was_there)
+		return 0;
+	/* A purge that was cut off may have removed the directory of locks. */
+	if (with_purge && store_check_mark(&ctx->store, NULL) == 0 &&
+	    store_make_dirs(&ctx->store, err) < 0)
+		return -1;
+	if (lock_out_everybody(ctx, &init_lock, &use_lock, err) < 0)
+		return -1;
+	*out_was_there = is_there(ctx, with_purge);
+	return *out_was_there ? take_down(ctx, with_purge, err) : 0;
 }

@@ -27,8 +27,8 @@ void init_result_release(InitResult *result);
 
 /* ERR_EXISTS "already initialized" with `ember deinit` in the hint. */
 int ops_init(Context *ctx, const InitOptions *options, InitResult *out_result, Error **err);
-/* Refused with ERR_BUSY while VMs exist. *out_was_initialized false: there was nothing to do. */
-int ops_deinit(Context *ctx, bool with_purge, bool *out_was_initialized, Error **err);
+/* Refused with ERR_BUSY while VMs exist. *out_was_there false: there was nothing to do. */
+int ops_deinit(Context *ctx, bool with_purge, bool *out_was_there, Error **err);
 
 typedef struct SystemInfo {
 	uint64_t images;

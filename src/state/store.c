@@ -187,7 +187,7 @@ int store_check_mark(const Store *store, Error **err)
 			  store->dir);
 }
 
-int store_unmake(const Store *store, Error **err)
+int store_unmake(const Store *store, bool with_dir, Error **err)
 {
 	auto_free char *marker = store_path(store, MARKER);
 	auto_free char *locks = store_path(store, "locks");
@@ -200,14 +200,36 @@ int store_unmake(const Store *store, Error **err)
 	}
 	if (fs_remove_tree(locks, err) < 0 || fs_remove(marker, err) < 0)
 		return -1;
-	(void)rmdir(store->dir); /* stays when something else is in it */
+	if (with_dir)
+		(void)rmdir(store->dir); /* stays when something else is in it */
 	return 0;
+}
+
+#define KEPT "config.kept.json"
+
+int store_keep(const Store *store, Error **err)
+{
+	auto_free char *config = store_path(store, "config.json");
+	auto_free char *kept = store_path(store, KEPT);
+
+	return fs_rename(config, kept, err);
+}
+
+int store_recall(const Store *store, Error **err)
+{
+	auto_free char *config = store_path(store, "config.json");
+	auto_free char *kept = store_path(store, KEPT);
+
+	if (store_is_initialized(store) || !fs_exists(kept))
+		return 0;
+	return fs_rename(kept, config, err);
 }
 
 int store_purge(const Store *store, Error **err)
 {
 	auto_free char *marker = store_path(store, MARKER);
 	auto_free char *config = store_path(store, "config.json");
+	auto_free char *kept = store_path(store, KEPT);
 	auto_free char *locks = store_path(store, "locks");
 
 	if (store_check_mark(store, err) < 0)
@@ -219,8 +241,8 @@ int store_purge(const Store *store, Error **err)
 			return -1;
 	}
 	/* config.json late, so that a purge that is cut off can be repeated; the mark after all that it vouches for. */
-	if (fs_remove(config, err) < 0 || fs_remove_tree(locks, err) < 0 ||
-	    fs_remove(marker, err) < 0)
+	if (fs_remove(kept, err) < 0 || fs_remove(config, err) < 0 ||
+	    fs_remove_tree(locks, err) < 0 || fs_remove(marker, err) < 0)
 		return -1;
 	(void)rmdir(store->dir); /* stays when something else is in it */
 	return 0;

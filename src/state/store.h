@@ -3,6 +3,7 @@
  *
  *	ember.state		the mark: what is here is ours
  *	config.json		the installation's choices
+ *	config.kept.json	those of the former one, after a deinit without a purge
  *	locks/KIND-NAME.lock	flock files, made on demand and never deleted
  *	vms/NAME/vm.json ...	one directory a VM
  *	images/NAME/image.json	one directory an image
@@ -44,8 +45,13 @@ bool store_is_initialized(const Store *store);
 int store_make_dirs(const Store *store, Error **err);
 /* ERR_STATE unless ember made what is in the state directory. */
 int store_check_mark(const Store *store, Error **err);
-/* Take back store_make_dirs(), as long as nothing came into the directories but locks. */
-int store_unmake(const Store *store, Error **err);
+/* Take back store_make_dirs(), as long as nothing came into the directories but locks; the state directory itself only
+ * `with_dir`. */
+int store_unmake(const Store *store, bool with_dir, Error **err);
+/* End the installation and keep the rest: config.json becomes config.kept.json. */
+int store_keep(const Store *store, Error **err);
+/* Make an installation again of what store_keep() has left, so that it can be purged. Done when there is none too. */
+int store_recall(const Store *store, Error **err);
 /* Remove all that ember makes in a state directory, and the directory when nothing else is in it. */
 int store_purge(const Store *store, Error **err);
 /* Make RUN/ID8 (0700, ours; RUN itself when vm_id is NULL) and give its path; owned. */

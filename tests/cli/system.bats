@@ -42,6 +42,17 @@ teardown_file() {
 	expect 2 ember completion tcsh
 }
 
+@test "a file that is not there, a kernel that is not: where to look" {
+	cd "$BATS_TEST_TMPDIR"
+	expect 3 ember image import n1 nofile
+	explains "No such file" "ls -l '.'"
+	expect 3 ember kernel delete nope
+	explains "no kernel 'nope'" "ember kernel list"
+	mkdir dir
+	expect 2 ember kernel build --config dir
+	explains "'dir' is not a file"
+}
+
 @test "init again: exit 4, how to undo it" {
 	expect 4 ember init
 	explains "already initialized" "deinit"
@@ -93,6 +104,34 @@ teardown_file() {
 	contains "$output" stock
 	expect 0 ember kernel list --format json
 	json '.kernels[0] | .name and .path and .version'
+}
+
+@test "deinit --purge takes what an earlier deinit has kept" {
+	local state=$BATS_TEST_TMPDIR/kept
+
+	expect 0 ember -s "$state" init
+	mkdir -p "$state/blobs/sha256" "$state/kernels/.apt"
+	expect 0 ember -s "$state" deinit
+	[ -e "$state/ember.state" ]
+	expect 0 ember -s "$state" deinit
+	contains "$output" "not initialized"
+	expect 0 ember -s "$state" deinit --purge
+	contains "$output" deinitialized
+	[ ! -e "$state" ]
+	expect 0 ember -s "$state" deinit --purge
+	contains "$output" "not initialized"
+}
+
+@test "an init that fails leaves the user's own directory" {
+	local mine=$BATS_TEST_TMPDIR/mine
+
+	mkdir "$mine"
+	EMBER_FAIL_AT=init.storage expect 1 ember -s "$mine" init
+	[ -d "$mine" ]
+	equal "$(ls -A "$mine")" ""
+	rmdir "$mine"
+	EMBER_FAIL_AT=init.storage expect 1 ember -s "$mine" init
+	[ ! -e "$mine" ]
 }
 
 @test "init --storage btrfs: a store that is mounted, survives an umount, and goes with deinit --purge" {
