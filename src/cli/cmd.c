@@ -59,14 +59,30 @@ static char *nearest_anywhere(const Cmd *root, const char *word)
 	return NULL;
 }
 
+/* What other programs of this kind call it; the word itself when they have none. */
+static const char *own_word(const char *word)
+{
+	static const char *const others[][2] = {
+		{ "remove", "delete" }, { "destroy", "delete" }, { "rmi", "delete" },
+		{ "load", "import" },	{ "save", "export" },	 { "tag", "rename" },
+		{ "show", "inspect" },	{ "ps", "list" },	 { "use", "default" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (!strcmp(word, others[i][0]))
+			return others[i][1];
+	return word;
+}
+
 int cmd_unknown(const Cmd *root, const Cmd *parent, const char *word, Error **err)
 {
 	bool at_top = parent == root;
-	const Cmd *noun = at_top ? noun_with(root, word) : NULL;
+	const char *own = own_word(word);
+	const Cmd *noun = at_top ? noun_with(root, own) : cmd_find(parent, own) ? parent : NULL;
 	auto_free char *meant = NULL;
 
 	if (noun)
-		meant = xasprintf("ember %s %s", noun->name, cmd_find(noun, word)->name);
+		meant = xasprintf("ember %s %s", noun->name, cmd_find(noun, own)->name);
 	else if (at_top)
 		meant = nearest_anywhere(root, word);
 	else if (nearest_child(parent, word))
@@ -104,6 +120,18 @@ static bool is_option(const char *word)
 	return word[0] == '-' && word[1];
 }
 
+/* With container engines the name of what is made is an option. */
+static int hint_name_first(const Invocation *invocation, const char *option, Error **err)
+{
+	auto_free char *path = cmd_path_text(invocation);
+	const Cmd *cmd = invocation->cmd;
+
+	if (cmd->words[0] != WORD_NEW_IMAGE ||
+	    (strcmp(option, "-t") && strcmp(option, "--tag")) != 0)
+		return -1;
+	return error_hint(err, "the name comes first, without an option: %s %s", path, cmd->args);
+}
+
 static int parse_words(const Cmd *root, const char *const *argv, Invocation *invocation,
 		       Error **err)
 {
@@ -117,7 +145,7 @@ static int parse_words(const Cmd *root, const char *const *argv, Invocation *inv
 		} else if (!options_ended && is_option(argv[i])) {
 			if (option_parse(invocation->sets, ARRAY_SIZE(invocation->sets), argv, &i,
 					 err) < 0)
-				return -1;
+				return hint_name_first(invocation, argv[i], err);
 			if (invocation->globals.help)
 				return 0;
 		} else if (invocation->cmd->children) {
@@ -159,6 +187,15 @@ void cmd_release(Invocation *invocation)
 	*invocation = (Invocation){ 0 };
 }
 
+/* A file where the name of an image belongs that is made of a file. */
+static bool is_name_forgotten(const Cmd *cmd, const Args *args, size_t index)
+{
+	const char *word = args->words[index];
+
+	return index == 0 && cmd->words[0] == WORD_NEW_IMAGE && cmd->words[1] == WORD_FILE &&
+	       args->count == 1 && (!strcmp(word, ".") || strchr(word, '/'));
+}
+
 int cmd_check_words(const Invocation *invocation, Error **err)
 {
 	auto_free char *path = cmd_path_text(invocation);
@@ -175,6 +212,9 @@ int cmd_check_words(const Invocation *invocation, Error **err)
 	}
 	for (size_t i = 0; i < args->count; i++)
 		if (word_check(cmd->words[i ? 1 : 0], args->words[i], err) < 0)
-			return -1;
+			return is_name_forgotten(cmd, args, i)
+				       ? error_set_hint(err, "the name comes first: %s NAME %s",
+							path, args->words[i])
+				       : -1;
 	return option_check_required(&invocation->sets[0], err);
 }

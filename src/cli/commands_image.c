@@ -37,7 +37,7 @@ static const Option pull_options[] = {
 	{ "platform", 0, OPTION_TEXT, FIELD(PullArgs, platform), .value = "OS/ARCH",
 	  .help = "Which of several platforms (this host's)" },
 	{ "creds", 0, OPTION_TEXT, FIELD(PullArgs, creds), .value = "USER:PASSWORD",
-	  .help = "Log in to the registry" },
+	  .help = "Log in to the registry (EMBER_CREDS)" },
 	{ "tls-verify", 0, OPTION_CHOICE, FIELD(PullArgs, tls_verify), .value = "BOOL",
 	  .choices = "true|false", .help = "false: also plain HTTP and unknown certificates" },
 	{ "refresh", 0, OPTION_FLAG, FIELD(PullArgs, refresh),
@@ -59,7 +59,7 @@ const Option export_options[] = {
 	/* Not `format`, which every command has for its own answer. */
 	{ "as", 0, OPTION_CHOICE, FIELD(ExportArgs, format), .value = "FORMAT",
 	  .choices = "oci-archive|raw|qcow2",
-	  .help = "What to write (what the name of FILE says, else oci-archive)" },
+	  .help = "oci-archive, raw or qcow2 (from FILE's name)" },
 	{ "compress", 0, OPTION_FLAG, FIELD(ExportArgs, compress),
 	  .help = "Compress a qcow2 file: smaller, but slower" },
 	{ "force", 0, OPTION_FLAG, FIELD(ExportArgs, force), .help = "Replace FILE" },
@@ -68,7 +68,7 @@ const Option export_options[] = {
 
 static const Option push_options[] = {
 	{ "creds", 0, OPTION_TEXT, FIELD(PushArgs, creds), .value = "USER:PASSWORD",
-	  .help = "Log in to the registry" },
+	  .help = "Log in to the registry (EMBER_CREDS)" },
 	{ "tls-verify", 0, OPTION_CHOICE, FIELD(PushArgs, tls_verify), .value = "BOOL",
 	  .choices = "true|false", .help = "false: also plain HTTP and unknown certificates" },
 	{ "timeout", 0, OPTION_NUMBER, FIELD(PushArgs, timeout_s), .value = "SECONDS", .min = 1,

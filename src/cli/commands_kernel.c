@@ -33,7 +33,7 @@ static const Option add_options[] = {
 const Cmd kernel_commands[] = {
 	{ "list", .alias = "ls", .max_args = 0, .flags = CMD_STATE, .run = cmd_kernel_list,
 	  .help = "List kernels", .examples = "ember kernel list" },
-	{ "build", .args = "[NAME]", .min_args = 0, .max_args = 1, .words = { WORD_KERNEL },
+	{ "build", .args = "[NAME]", .min_args = 0, .max_args = 1, .words = { WORD_KERNEL_NAME },
 	  OPTIONS(build_options, KernelBuildArgs), .flags = CMD_STATE, .run = cmd_kernel_build,
 	  .help = "Compile a kernel that boots without an initramfs",
 	  .about =
@@ -43,13 +43,12 @@ const Cmd kernel_commands[] = {
 	  .examples = "ember kernel build --default\n"
 		      "ember kernel build wg --config wireguard.fragment" },
 	{ "add", .args = "NAME FILE", .min_args = 2, .max_args = 2,
-	  .words = { WORD_KERNEL, WORD_FILE }, OPTIONS(add_options, KernelAddArgs),
-	  .flags = CMD_STATE, .run = cmd_kernel_add,
-	  .help = "Copy a kernel in: vmlinux, bzImage or arm64 Image",
+	  .words = { WORD_ANY, WORD_FILE }, OPTIONS(add_options, KernelAddArgs), .flags = CMD_STATE,
+	  .run = cmd_kernel_add, .help = "Copy a kernel in: vmlinux, bzImage or arm64 Image",
 	  .examples = "ember kernel add mine linux/vmlinux" },
 	{ "delete", .alias = "rm", .args = "NAME...", .min_args = 1, .max_args = ARGS_ANY,
-	  .words = { WORD_KERNEL, WORD_KERNEL }, .flags = CMD_STATE, .run = cmd_kernel_delete,
-	  .help = "Remove kernels that no VM names",
+	  .words = { WORD_KERNEL_NAME, WORD_KERNEL_NAME }, .flags = CMD_STATE,
+	  .run = cmd_kernel_delete, .help = "Remove kernels that no VM names",
 	  .about = "The stock kernel can always be removed: it comes again when it is needed.",
 	  .examples = "ember kernel delete mine" },
 	{ "default", .args = "KERNEL", .min_args = 1, .max_args = 1, .words = { WORD_KERNEL },

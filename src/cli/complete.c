@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "model/vm.h"
 #include "ops/context.h"
 #include "util/fs.h"
 #include "util/mem.h"
@@ -122,6 +123,9 @@ static void offer_names(const Line *line, Strv *lines, const char *prefix, const
 	for (size_t i = 0; i < names.count; i++) {
 		auto_free char *word = xasprintf("%s%s", names.items[i], suffix);
 
+		/* Caches and the like lie beside them; stock is offered in any case. */
+		if (name_check(kind, names.items[i], NULL) < 0 || strv_has(lines, word))
+			continue;
 		offer(lines, prefix, glue, word, NULL);
 	}
 }
@@ -147,6 +151,9 @@ static void offer_kind(const Line *line, Strv *lines, const char *prefix, const 
 		offer(lines, prefix, glue, "stock", NULL);
 		offer_names(line, lines, prefix, glue, "kernels", "");
 		strv_push(lines, ":files");
+		break;
+	case WORD_KERNEL_NAME:
+		offer_names(line, lines, prefix, glue, "kernels", "");
 		break;
 	case WORD_GUEST:
 		offer_names(line, lines, prefix, glue, "vms", ":");

@@ -20,6 +20,7 @@ int word_check(WordKind kind, const char *text, Error **err)
 	case WORD_FILE:
 	case WORD_IMAGE:
 	case WORD_KERNEL:
+	case WORD_KERNEL_NAME:
 	case WORD_GUEST:
 	case WORD_COMMAND:
 	case WORD_SHELL:
@@ -251,6 +252,9 @@ static int unknown(const OptionSet *sets, size_t set_count, const char *typed, s
 			if (count < ARRAY_SIZE(names))
 				names[count++] = o->name;
 	nearest = len > 3 ? str_nearest(name + 2, names, count) : NULL;
+	/* A word of five letters of which two are others is more often another word than a slip. */
+	if (nearest && str_distance(name + 2, nearest) > (len < 8 ? 1 : (len - 2) / 3))
+		nearest = NULL;
 	return nearest ? error_hint(err, "did you mean --%s?", nearest) : -1;
 }
 

@@ -29,16 +29,17 @@ typedef enum OptionKind {
 
 /* What a word can be completed to, and what is checked about it before anything else happens. */
 typedef enum WordKind {
-	WORD_ANY,	/* nothing is known about it */
-	WORD_FILE,	/* a local path */
-	WORD_VM,	/* a VM that exists */
-	WORD_NEW_VM,	/* the name of a VM to be */
-	WORD_IMAGE,	/* an image that exists: local name or reference */
-	WORD_NEW_IMAGE, /* the local name of an image to be */
-	WORD_KERNEL,	/* a kernel that exists, or a path */
-	WORD_GUEST,	/* VM:PATH or a local path */
-	WORD_COMMAND,	/* one of ember's own commands */
-	WORD_SHELL,	/* a shell that completion knows */
+	WORD_ANY,	  /* nothing is known about it */
+	WORD_FILE,	  /* a local path */
+	WORD_VM,	  /* a VM that exists */
+	WORD_NEW_VM,	  /* the name of a VM to be */
+	WORD_IMAGE,	  /* an image that exists: local name or reference */
+	WORD_NEW_IMAGE,	  /* the local name of an image to be */
+	WORD_KERNEL,	  /* a kernel that exists, or a path */
+	WORD_KERNEL_NAME, /* a kernel in the state directory */
+	WORD_GUEST,	  /* VM:PATH or a local path */
+	WORD_COMMAND,	  /* one of ember's own commands */
+	WORD_SHELL,	  /* a shell that completion knows */
 } WordKind;
 
 /* Names are checked here, so that no bad one ever comes near a path. */

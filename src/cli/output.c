@@ -1,5 +1,6 @@
 #include "cli/output.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/plain.h"
+#include "util/fs.h"
 #include "util/json.h"
 #include "util/mem.h"
 
@@ -273,10 +275,29 @@ static const char *general_hint(ErrorCode code)
 	return "ember doctor looks for what this host lacks";
 }
 
+/* What the system said of a path: how to look at it there. Owned; NULL: it said nothing of the kind. */
+static char *path_hint(const Error *err)
+{
+	const char *text = error_text(err);
+	const char *begin = strchr(text, '\'');
+	const char *end = strrchr(text, '\'');
+	auto_free char *path = end > begin ? xstrndup(begin + 1, (size_t)(end - begin) - 1) : NULL;
+	auto_free char *dir = path ? path_dirname(path) : NULL;
+
+	if (!path)
+		return NULL;
+	if (str_ends_with(text, strerror(ENOENT)))
+		return xasprintf("see what is there: ls -l '%s'", dir);
+	if (str_ends_with(text, strerror(EROFS)))
+		return xasprintf("see how it is mounted: findmnt -T '%s'", dir);
+	return NULL;
+}
+
 static void print_error(const Error *err, bool is_colored)
 {
 	auto_free char *sentence = error_sentence(err);
-	const char *hint = error_hint_text(err);
+	auto_free char *of_path = path_hint(err);
+	const char *hint = error_hint_text(err) ? error_hint_text(err) : of_path;
 
 	print_labeled("ember", is_colored ? "\033[1;31m" : "", sentence);
 	if (error_detail_text(err))

@@ -14,8 +14,8 @@
 #include "util/json.h"
 #include "util/mem.h"
 
-#define INDEX_TYPE     "application/vnd.oci.image.index.v1+json"
-#define LAYOUT_TEXT    "{\"imageLayoutVersion\":\"1.0.0\"}\n"
+#define INDEX_TYPE  "application/vnd.oci.image.index.v1+json"
+#define LAYOUT_TEXT "{\"imageLayoutVersion\":\"1.0.0\"}\n"
 
 static int open_part(LayoutWriter *writer, LayoutPart part, Error **err)
 {

@@ -150,8 +150,7 @@ static int parse_descriptor(const json_t *obj, OciDescriptor *out, Error **err)
 		return error_set(err, ERR_UNSUPPORTED, "digest '%.160s' is not sha256 or sha512",
 				 out->digest);
 	}
-	if (annotations && json_get_string_opt(annotations, OCI_REF_NAME,
-					       &out->ref_name, err) < 0)
+	if (annotations && json_get_string_opt(annotations, OCI_REF_NAME, &out->ref_name, err) < 0)
 		return -1;
 	if (platform &&
 	    (json_get_string_opt(platform, "os", &out->os, err) < 0 ||

@@ -17,7 +17,7 @@ int kernel_format_of(const char *path, KernelFormat *out_format, Error **err)
 
 	if (fd < 0) {
 		error_set_errno(err, errno, "read kernel '%s'", path);
-		return error_hint(err, "name a kernel file, or use: --kernel stock");
+		return error_hint(err, "name a vmlinux, a bzImage or an arm64 Image");
 	}
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || pread(fd, head, sizeof(head), 0) < 0)
 		memset(head, 0, sizeof(head));
@@ -29,8 +29,7 @@ int kernel_format_of(const char *path, KernelFormat *out_format, Error **err)
 		*out_format = KERNEL_ARM64;
 	} else {
 		error_set(err, ERR_USAGE, "'%s' is not a kernel", path);
-		return error_hint(
-			err, "name a vmlinux, a bzImage or an arm64 Image, or use: --kernel stock");
+		return error_hint(err, "name a vmlinux, a bzImage or an arm64 Image");
 	}
 	return 0;
 }

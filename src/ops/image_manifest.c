@@ -76,7 +76,8 @@ static bool has_tag(const json_t *entry, const char *tag)
 {
 	const json_t *annotations = json_object_get(entry, "annotations");
 
-	return !tag || str_equal(json_string_value(json_object_get(annotations, OCI_REF_NAME)), tag);
+	return !tag ||
+	       str_equal(json_string_value(json_object_get(annotations, OCI_REF_NAME)), tag);
 }
 
 char *manifest_pick(const json_t *index, const char *platform, const char *tag)

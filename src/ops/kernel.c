@@ -44,7 +44,7 @@ int ops_kernel_find(Context *ctx, const char *name, Kernel *out_kernel, Error **
 	return 0;
 }
 
-int kernel_refuse_unknown(Context *ctx, const char *name, Error **err)
+static int refuse_unknown(Context *ctx, const char *name, Error **err)
 {
 	auto_kernel_list KernelList known = { 0 };
 	auto_strv Strv names = { 0 };
@@ -75,7 +75,7 @@ int ops_kernel_check(Context *ctx, const char *wish, Error **err)
 	if (name_check("kernel", wish, err) < 0)
 		return -1;
 	record = xasprintf("%s/kernels/%s/kernel.json", ctx->store.dir, wish);
-	return fs_exists(record) ? 0 : kernel_refuse_unknown(ctx, wish, err);
+	return fs_exists(record) ? 0 : refuse_unknown(ctx, wish, err);
 }
 
 int kernel_hold(Context *ctx, const char *wish, int *out_lock, Error **err)

@@ -51,9 +51,6 @@ int ops_kernel_check(Context *ctx, const char *wish, Error **err);
 /* The same, and a kernel that is named stays until the lock is closed; *out_lock is left alone when there is nothing to hold. */
 int kernel_hold(Context *ctx, const char *wish, int *out_lock, Error **err);
 
-/* ERR_NOT_FOUND, naming those that there are; -1. */
-int kernel_refuse_unknown(Context *ctx, const char *name, Error **err);
-
 /* One command at a time may use apt's private state (kernels/.apt); waits for the other. */
 int kernel_lock_archive(Context *ctx, int *out_fd, Error **err);
 

@@ -2,6 +2,7 @@
  * Kernels of our own: compiled from the distribution's source with ember's fragment.
  */
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kernel/build.h"
@@ -41,6 +42,7 @@ static int read_fragments(Work *work, Error **err)
 {
 	auto_free char *machine = xasprintf("ember-%s.fragment", os_machine());
 	const char *const parts[] = { "ember.fragment", machine };
+	struct stat st;
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		auto_free char *path = NULL;
@@ -51,6 +53,10 @@ static int read_fragments(Work *work, Error **err)
 	}
 	if (!work->options->config)
 		return 0;
+	if (stat(work->options->config, &st) == 0 && !S_ISREG(st.st_mode)) {
+		error_set(err, ERR_USAGE, "'%s' is not a file", work->options->config);
+		return error_hint(err, "name a file of lines like CONFIG_NAME=y");
+	}
 	if (fragment_add_file(&work->fragment, work->options->config, err) < 0)
 		return error_hint(err, "name a file of lines like CONFIG_NAME=y");
 	return 0;

@@ -140,8 +140,10 @@ int ops_kernel_delete(Context *ctx, const char *name, Error **err)
 	if (name_check("kernel", name, err) < 0 || change_begin(ctx, err) < 0)
 		return -1;
 	dir = store_kernel_dir(&ctx->store, name);
-	if (!fs_exists(dir))
-		return kernel_refuse_unknown(ctx, name, err);
+	if (!fs_exists(dir)) {
+		error_set(err, ERR_NOT_FOUND, "there is no kernel '%s' here", name);
+		return error_hint(err, "see which there are: ember kernel list");
+	}
 	if (store_lock_op(&ctx->store, "kernel", name, &lock, err) < 0 ||
 	    store_lock_op(&ctx->store, "kernels", name, &users, err) < 0)
 		return -1;

@@ -35,6 +35,5 @@ int cancel_check(Error **err)
 {
 	if (!requested)
 		return 0;
-	error_set(err, ERR_CANCELED, "interrupted");
-	return error_hint(err, "see where things are: ember vm list");
+	return error_set(err, ERR_CANCELED, "interrupted");
 }

@@ -82,6 +82,12 @@ on_terminal() {
 	refuses "ember image pull?"
 	expect 2 ember imgae list
 	refuses "ember image?"
+	expect 2 ember image load x
+	refuses "ember image import?"
+	expect 2 ember remove web
+	refuses "ember vm delete?"
+	expect 2 ember kernel use stock
+	refuses "ember kernel default?"
 	expect 2 ember xyzzyxyzzy
 	refuses "ember help lists the commands"
 	expect 2 ember help vm crate
@@ -91,6 +97,9 @@ on_terminal() {
 @test "options that do not exist get the nearest" {
 	expect 2 ember vm create web --imgae debian
 	refuses "unknown option '--imgae'" "did you mean --image?"
+	expect 2 ember kernel build --force
+	refuses "ember kernel build --help"
+	[[ $stderr != *--source* ]]
 	expect 2 ember vm create web --zzzzzz
 	refuses "unknown option '--zzzzzz'" "ember vm create --help"
 	expect 2 ember vm delete -rf
@@ -139,6 +148,23 @@ on_terminal() {
 	refuses "SOURCE DESTINATION"
 	expect 2 ember completion
 	refuses "bash|zsh|fish"
+}
+
+@test "who forgets the name, or gives it as an option, is told where it goes" {
+	expect 2 ember image build ./web
+	refuses "the name comes first: ember image build NAME ./web"
+	expect 2 ember image build .
+	refuses "the name comes first: ember image build NAME ."
+	expect 2 ember image build -t web ./web
+	refuses "unknown option '-t'" "the name comes first, without an option: ember image build NAME"
+}
+
+@test "a kernel that is none: what one is, and no option that the command lacks" {
+	expect 3 ember kernel add mine "$BATS_TEST_TMPDIR/nope"
+	refuses "No such file" "bzImage"
+	expect 2 ember kernel add mine "$BATS_TEST_DIRNAME/usage.bats"
+	refuses "is not a kernel" "bzImage"
+	[[ $stderr != *--kernel* ]]
 }
 
 @test "names: nothing that could leave the state directory" {
@@ -444,6 +470,11 @@ on_terminal() {
 	contains "$output" "--memory"
 	expect 0 ember __complete -- vm create x --memory 1G --mem
 	equal "$output" ""
+	mkdir -p "$EMBER_STATE_DIR"/kernels/{mine,.apt,Bad}
+	expect 0 ember __complete -- kernel delete ''
+	equal "$output" mine
+	expect 0 ember __complete -- kernel default ''
+	equal "$output" $'stock\nmine\n:files'
 	expect 0 ember __complete -- vm list --format j
 	equal "$output" json
 	expect 0 ember __complete -- vm list --format=j
