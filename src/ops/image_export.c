@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <strings.h>
 
 #include "model/size.h"
 #include "ops/disk.h"
@@ -27,20 +28,45 @@ void exported_release(Exported *exported)
 	*exported = (Exported){ 0 };
 }
 
-static const char *format_of(const char *file)
+/* What the end of a file's name says about its content. NULL: what ember does not write. */
+static const struct {
+	const char *suffix;
+	const char *format;
+} suffixes[] = {
+	{ ".qcow2", FORMAT_QCOW2 }, { ".raw", FORMAT_RAW }, { ".img", FORMAT_RAW },
+	{ ".ext4", FORMAT_RAW },    { ".gz", NULL },	    { ".tgz", NULL },
+	{ ".zst", NULL },	    { ".xz", NULL },	    { ".bz2", NULL },
+	{ ".lz4", NULL },	    { ".vmdk", NULL },	    { ".vdi", NULL },
+	{ ".vhd", NULL },	    { ".vhdx", NULL },	    { ".iso", NULL },
+};
+
+static int format_of(const char *file, const char **out_format, Error **err)
 {
-	if (str_ends_with(file, ".qcow2"))
-		return FORMAT_QCOW2;
-	if (str_ends_with(file, ".raw") || str_ends_with(file, ".img"))
-		return FORMAT_RAW;
-	return FORMAT_OCI;
+	size_t len = strlen(file);
+
+	*out_format = FORMAT_OCI;
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		size_t tail = strlen(suffixes[i].suffix);
+
+		if (len <= tail || strcasecmp(file + len - tail, suffixes[i].suffix) != 0)
+			continue;
+		*out_format = suffixes[i].format;
+		break;
+	}
+	if (*out_format)
+		return 0;
+	error_set(err, ERR_USAGE, "'%s' has the name of a file that ember does not write", file);
+	return error_hint(err,
+			  "name it .tar, .raw or .qcow2, or say what to write: --as oci-archive");
 }
 
 static int check_options(const char *file, const ExportOptions *options, const char **out_format,
 			 Error **err)
 {
-	const char *format = options->format ? options->format : format_of(file);
+	const char *format = options->format;
 
+	if (!format && format_of(file, &format, err) < 0)
+		return -1;
 	if (options->compress && strcmp(format, FORMAT_QCOW2) != 0) {
 		error_set(err, ERR_USAGE, "--compress is for qcow2 files, and this is %s", format);
 		return error_hint(err, "leave it out, or choose --as qcow2");
@@ -70,6 +96,7 @@ static int write_raw(Context *ctx, const Image *image, const OutFile *out, Error
 static int write_qcow2(const Image *image, const OutFile *out, bool compress, Error **err)
 {
 	auto_command Command cmd = { 0 };
+	auto_error cause = NULL;
 	static const char *const words[] = { "convert", "-f", "raw", "-O", "qcow2" };
 
 	if (command_init_tool(&cmd, "qemu-img", err) < 0)
@@ -84,7 +111,12 @@ static int write_qcow2(const Image *image, const OutFile *out, bool compress, Er
 	command_add(&cmd, image->disk_path);
 	command_add(&cmd, OUT_FILE_PASSED);
 	cmd.pass_fd = out->fd;
-	return command_run(&cmd, DEADLINE_NEVER, err);
+	if (command_run(&cmd, DEADLINE_NEVER, &cause) == 0)
+		return 0;
+	if (error_detail_text(cause) && strstr(error_detail_text(cause), strerror(ENOSPC)))
+		return error_set_errno(err, ENOSPC, "write the disk");
+	error_move(err, &cause);
+	return -1;
 }
 
 static int write_archive(Context *ctx, const char *kind, const Image *image, const OutFile *out,

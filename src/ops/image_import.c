@@ -139,6 +139,8 @@ static int look_inside(Import *import, int fd, Error **err)
 		return -1;
 	if (import->inner.kind != SNIFF_TAR)
 		return 0;
+	/* The two share the file's offset: the first must have ended before it is set back. */
+	unpacker_release(&first);
 	if (rewind_fd(fd, err) < 0 ||
 	    unpacker_start(import->outer.unpacker, fd, import->dir, &second, err) < 0)
 		return -1;

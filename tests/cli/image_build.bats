@@ -266,9 +266,9 @@ deb https://mirror.corp/security bookworm-security main"
 	expect 7 env PATH=/nowhere "$EMBER" image build none "$PROJECT" --engine podman
 	explains "apt-get install podman"
 	run --separate-stderr env PATH=/nowhere "$EMBER" doctor --format json
-	json '.. | objects | select(.name? == "containerfile") | tostring | contains("buildah")'
+	json '.. | objects | select(.name? == "container engine") | tostring | contains("buildah")'
 	expect 0 ember doctor --format json
-	json '.. | objects | select(.name? == "containerfile") | tostring | contains("built with buildah")'
+	json '.. | objects | select(.name? == "container engine") | tostring | contains("built with buildah")'
 }
 
 sleeping() { pgrep -fx "sleep $NAP" >/dev/null; }

@@ -165,6 +165,21 @@ names_on() {
 	expect 2 ember image import one
 }
 
+@test "an archive is one also when it is compressed, every time" {
+	local packed
+
+	for packed in gzip zstd xz; do
+		"$packed" -c "$FILES/oci.tar" >"$FILES/oci.packed"
+		for _ in 1 2 3; do
+			expect 0 ember image import packed "$FILES/oci.packed" --format json
+			json '.config.cmd == ["/bin/sh"]'
+			ember image delete packed
+		done
+	done
+	# What comes next shall not find its layers.
+	ember image prune --blobs
+}
+
 @test "a file that is cut short or damaged leaves nothing" {
 	local file=$FILES/cut
 

@@ -199,6 +199,10 @@ digest_in_registry() {
 	expect 4 ember image export odd "$FILES"
 	expect 3 ember image export nosuch "$FILES/nosuch.tar"
 	expect 2 ember image export odd "$FILES/x" --as vmdk
+	expect 2 ember image export odd "$FILES/x.tar.gz"
+	explains "x.tar.gz" "--as"
+	expect 2 ember image export odd "$FILES/x.VMDK"
+	[ ! -e "$FILES/x.tar.gz" ]
 	[ ! -e "$FILES/nosuch.tar" ]
 	[ "$(id -u)" -eq 0 ] || skip "this is about mounting"
 	mkdir "$tiny"
@@ -206,6 +210,9 @@ digest_in_registry() {
 	run --separate-stderr ember image export odd "$tiny/file.tar"
 	refused
 	contains "$stderr" "No space left on device"
+	run --separate-stderr ember image export pulled "$tiny/file.qcow2"
+	refused
+	explains "No space left on device" "df"
 	equal "$(ls -A "$tiny")" ""
 }
 
