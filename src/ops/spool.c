@@ -36,7 +36,9 @@ int spool_check(int fd, uint64_t bytes, uint64_t max_bytes, Error **err)
 	if (left >= reserve)
 		return 0;
 	error_set(err, ERR_FAILED, "there is more in it than the disk has room for");
-	return error_hint(err, "free some space, or have the state elsewhere: --state-dir DIR");
+	return error_hint(
+		err,
+		"free some space: ember image prune, or have the state elsewhere: --state-dir DIR");
 }
 
 static bool is_zero(const char *data, size_t len)

@@ -75,7 +75,7 @@ in_image() {
 	local archive=$BATS_TEST_TMPDIR/app.tar
 
 	cd "$PROJECT"
-	expect 0 ember image build app .
+	expect 0 ember image build app . --replace
 	expect 0 ember image export app "$archive" --format json
 	equal "$(jq -r .digest <<<"$output")" "$(ember image inspect app --format json | jq -r .digest)"
 	expect 0 skopeo inspect --config "oci-archive:$archive"
