@@ -37,7 +37,7 @@ typedef struct Job {
 	const ExportOptions *options;
 	RootDisk disk;
 	LayoutWriter layout;
-	char *config; /* the text of --config, or NULL */
+	char *config; /* the text of --run-config, or NULL */
 	size_t config_length;
 	Written written;
 } Job;
@@ -68,7 +68,7 @@ static int find_run_document(const Job *job, Extfs *fs, ImageConfig *out, Error 
 	int result;
 
 	if (!job->config && run_document_find(fs, out, err) < 0)
-		return error_hint(err, "say how to run the image yourself: --config FILE");
+		return error_hint(err, "say how to run the image yourself: --run-config FILE");
 	if (!job->config)
 		return 0;
 	result = run_document_parse(job->config, job->config_length, out, err);

@@ -16,6 +16,7 @@
 #include "image/events.h"
 #include "image/import.h"
 #include "image/options.h"
+#include "image/run_document.h"
 #include "image/source.h"
 #include "image/worker.h"
 #include "util/failpoint.h"
@@ -54,11 +55,16 @@ static int open_input(const char *path, int flags, int *out_fd, Error **err)
 	return error_hint(err, "see what is there: ls -l '%s'", path);
 }
 
+static const char *config_name(const Options *options)
+{
+	return options->run_config ? options->run_config : options->config;
+}
+
 static int open_inputs(const Options *options, Files *files, Error **err)
 {
 	if (open_input(options->layout, O_DIRECTORY, &files->layout_fd, err) < 0 ||
 	    open_input(options->blobs, O_DIRECTORY, &files->blobs_fd, err) < 0 ||
-	    open_input(options->config, 0, &files->config_fd, err) < 0 ||
+	    open_input(config_name(options), 0, &files->config_fd, err) < 0 ||
 	    open_input(options->guest, 0, &files->guest_fd, err) < 0)
 		return -1;
 	for (size_t i = 0; i < options->tars.count; i++) {
@@ -88,7 +94,7 @@ static int open_output(const Options *options, Files *files, Error **err)
 					       : "choose another --output");
 }
 
-static int read_config(Files *files, Error **err)
+static int read_config(const Options *options, Files *files, Error **err)
 {
 	auto_free char *text = xmalloc(OCI_MAX_DOCUMENT + 1);
 	size_t length = 0;
@@ -101,7 +107,10 @@ static int read_config(Files *files, Error **err)
 		if (part < 0)
 			return error_set_errno(err, errno, "read the config");
 		if (part == 0)
-			return source_set_config(&files->source, text, length, err);
+			return options->run_config
+				       ? run_document_parse(text, length, &files->source.config.run,
+							    err)
+				       : source_set_config(&files->source, text, length, err);
 		length += (size_t)part;
 	}
 	return error_set(err, ERR_UNSUPPORTED, "the config is larger than 4 MiB");
@@ -120,8 +129,10 @@ static int find_source(const Options *options, Files *files, Error **err)
 
 	if (options->layout)
 		return source_open_layout(&layout, &files->source, err);
-	if (files->config_fd < 0 || read_config(files, err) == 0)
+	if (files->config_fd < 0 || read_config(options, files, err) == 0)
 		return 0;
+	if (options->run_config)
+		return error_wrap(err, "'%s' is not an image.json", options->run_config);
 	/* The user's own file, not one that came from afar. */
 	error_recode(err, ERR_USAGE);
 	error_hint(err, "write one like: skopeo inspect --config docker://debian:12");

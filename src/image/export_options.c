@@ -23,7 +23,7 @@ const char export_options_help[] =
 	"  --layout DIR[:TAG]   an OCI image layout to put the image into; made when missing\n"
 	"  --tar-fd N           an open descriptor to write the tar to\n"
 	"  --compression NAME   gzip, zstd or none (default: gzip for a layout, none for a tar)\n"
-	"  --config FILE        how to run it, an image.json (default: the one on the disk)\n"
+	"  --run-config FILE    how to run it, an image.json (default: the one on the disk)\n"
 	"  --platform OS/ARCH   what the image is for (default: this host)\n"
 	"  --created TIME       when it was made (default: 1970-01-01T00:00:00Z)\n"
 	"  --keep-seed          ember's own files too\n"
@@ -65,7 +65,7 @@ static const struct option export_words[] = {
 	{ "tar-fd", required_argument, NULL, OPTION_TAR_FD },
 	{ "layout", required_argument, NULL, OPTION_LAYOUT },
 	{ "compression", required_argument, NULL, OPTION_COMPRESSION },
-	{ "config", required_argument, NULL, OPTION_CONFIG },
+	{ "run-config", required_argument, NULL, OPTION_CONFIG },
 	{ "platform", required_argument, NULL, OPTION_PLATFORM },
 	{ "created", required_argument, NULL, OPTION_CREATED },
 	{ "keep-seed", no_argument, NULL, OPTION_KEEP_SEED },

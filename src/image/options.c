@@ -10,7 +10,8 @@
 
 const char options_help[] =
 	"usage: ember-image --layout DIR[:TAG] [--blobs DIR] --output FILE [options]\n"
-	"       ember-image --tar FILE|-... [--config FILE] --output FILE [options]\n"
+	"       ember-image --tar FILE|-... [--config FILE | --run-config FILE] --output FILE\n"
+	"                   [options]\n"
 	"       ember-image export --help\n"
 	"       ember-image probe --help\n"
 	"\n"
@@ -20,6 +21,7 @@ const char options_help[] =
 	"  --blobs DIR          a directory of blobs that layouts share\n"
 	"  --tar FILE           a plain tar (gzip, zstd) as a layer, lowest first; - is stdin\n"
 	"  --config FILE        the OCI config document that goes with tars\n"
+	"  --run-config FILE    the image.json that goes with tars\n"
 	"  --output FILE        the image to make; must not exist\n"
 	"  --max-size BYTES     what it may grow to (default 64 GiB)\n"
 	"  --platform OS/ARCH   which image of a multi-platform index (default: this host's)\n"
@@ -34,6 +36,7 @@ enum Option {
 	OPTION_BLOBS,
 	OPTION_TAR,
 	OPTION_CONFIG,
+	OPTION_RUN_CONFIG,
 	OPTION_OUTPUT,
 	OPTION_MAX_SIZE,
 	OPTION_PLATFORM,
@@ -50,6 +53,7 @@ static const struct option long_options[] = {
 	{ "blobs", required_argument, NULL, OPTION_BLOBS },
 	{ "tar", required_argument, NULL, OPTION_TAR },
 	{ "config", required_argument, NULL, OPTION_CONFIG },
+	{ "run-config", required_argument, NULL, OPTION_RUN_CONFIG },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
 	{ "max-size", required_argument, NULL, OPTION_MAX_SIZE },
 	{ "platform", required_argument, NULL, OPTION_PLATFORM },
@@ -69,6 +73,7 @@ void options_release(Options *options)
 	free(options->blobs);
 	strv_release(&options->tars);
 	free(options->config);
+	free(options->run_config);
 	free(options->output);
 	free(options->guest);
 	platform_release(&options->platform);
@@ -134,6 +139,9 @@ static int apply(int option, const char *value, Options *options, const char **p
 	case OPTION_CONFIG:
 		str_assign(&options->config, value);
 		return 0;
+	case OPTION_RUN_CONFIG:
+		str_assign(&options->run_config, value);
+		return 0;
 	case OPTION_OUTPUT:
 		str_assign(&options->output, value);
 		return 0;
@@ -171,8 +179,10 @@ static int check(const Options *options, Error **err)
 {
 	if (!options->layout == !options->tars.count)
 		return refuse(err, "name the image by either --layout or --tar%s", "");
-	if (options->config && options->layout)
-		return refuse(err, "--config goes with --tar, a layout has its own%s", "");
+	if ((options->config || options->run_config) && options->layout)
+		return refuse(err, "a config goes with --tar, a layout has its own%s", "");
+	if (options->config && options->run_config)
+		return refuse(err, "--config and --run-config exclude each other%s", "");
 	if (options->blobs && !options->layout)
 		return refuse(err, "--blobs goes with --layout%s", "");
 	if (options->guest && options->no_seed)

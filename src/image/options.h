@@ -14,11 +14,12 @@
 #define OPTIONS_MIN_MAX_BYTES	  (16ull << 20)
 
 typedef struct Options {
-	char *layout; /* DIR; NULL: tars */
-	char *tag;    /* NULL: none given */
-	char *blobs;  /* NULL: the layout's own */
-	Strv tars;    /* "-" is standard input */
-	char *config; /* an OCI config for tars, or NULL */
+	char *layout;	  /* DIR; NULL: tars */
+	char *tag;	  /* NULL: none given */
+	char *blobs;	  /* NULL: the layout's own */
+	Strv tars;	  /* "-" is standard input */
+	char *config;	  /* an OCI config for tars, or NULL */
+	char *run_config; /* an image.json for tars, or NULL */
 	char *output;
 	char *guest; /* NULL: none */
 	bool no_seed;

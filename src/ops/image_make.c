@@ -60,6 +60,10 @@ static int run_writer(Context *ctx, Image *image, const ImageSource *source, con
 		command_add(&cmd, "--config");
 		command_add(&cmd, source->config);
 	}
+	if (source->run_config) {
+		command_add(&cmd, "--run-config");
+		command_add(&cmd, source->run_config);
+	}
 	command_add(&cmd, source->layout ? "--layout" : "--tar");
 	command_add(&cmd, source->layout ? source->layout : "-");
 	if (!source->layout)

@@ -11,11 +11,12 @@
 #include "util/process.h"
 
 typedef struct ImageSource {
-	const char *layout;   /* OCI layout DIR[:TAG]; NULL: `tar` */
-	const char *blobs;    /* a directory of blobs that layouts share; NULL: in the layout */
-	const char *platform; /* os/arch; NULL: this host's */
-	int tar_fd;	      /* a root filesystem as a tar stream when there is no layout */
-	const char *config;   /* a file with the OCI config that goes with the tar; NULL: none */
+	const char *layout;	/* OCI layout DIR[:TAG]; NULL: `tar` */
+	const char *blobs;	/* a directory of blobs that layouts share; NULL: in the layout */
+	const char *platform;	/* os/arch; NULL: this host's */
+	int tar_fd;		/* a root filesystem as a tar stream when there is no layout */
+	const char *config;	/* a file with the OCI config that goes with the tar; NULL: none */
+	const char *run_config; /* or one with an image.json; NULL: none */
 	char **out_bad_blob; /* may be NULL; gets the digest of a blob that is damaged, owned by the caller */
 	uint64_t total_bytes; /* how much is about to come through a pipe; 0: unknown */
 } ImageSource;

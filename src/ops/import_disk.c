@@ -140,46 +140,11 @@ int qcow2_to_raw(Context *ctx, const char *path, const char *raw, Error **err)
 	return command_run(&cmd, DEADLINE_NEVER, err);
 }
 
-/* {"80/tcp": {}}, {"KEY": "value"}: lists of ours that are objects in the OCI config. */
-static json_t *ports_object(const Strv *ports)
+/* What the disk says of how to run it. */
+static int write_run_config(const char *path, const ImageConfig *config, Error **err)
 {
-	json_t *object = json_object();
+	json_auto_t *doc = image_config_to_json(config);
 
-	for (size_t i = 0; i < ports->count; i++)
-		json_put_take(object, ports->items[i], json_object());
-	return object;
-}
-
-static json_t *labels_object(const Strv *labels)
-{
-	json_t *object = json_object();
-
-	for (size_t i = 0; i < labels->count; i++) {
-		auto_free char *key = xstrdup(labels->items[i]);
-		char *value = strchr(key, '=');
-
-		if (value)
-			*value++ = '\0';
-		json_put_string(object, key, value ? value : "");
-	}
-	return object;
-}
-
-/* The OCI config that says the same: application/vnd.oci.image.config.v1+json. */
-static int write_config(const char *path, const ImageConfig *config, Error **err)
-{
-	json_auto_t *doc = json_object();
-	json_t *inner = json_object();
-
-	json_put_strv(inner, "Entrypoint", &config->entrypoint);
-	json_put_strv(inner, "Cmd", &config->cmd);
-	json_put_strv(inner, "Env", &config->env);
-	json_put_string(inner, "User", config->user);
-	json_put_string(inner, "WorkingDir", config->workdir);
-	json_put_string(inner, "StopSignal", config->stop_signal);
-	json_put_take(inner, "ExposedPorts", ports_object(&config->exposed_ports));
-	json_put_take(inner, "Labels", labels_object(&config->labels));
-	json_put_take(doc, "config", inner);
 	return json_write_new_file(path, doc, err);
 }
 
@@ -202,18 +167,22 @@ static int copy_disk(Context *ctx, const char *path, const char *copy, Error **e
 
 /* One ember-image reads the disk, another writes what it reads. */
 static int stream(Context *ctx, Image *image, const char *path, const char *dir,
-		  const DiskFacts *facts, const char *config, Error **err)
+		  const DiskFacts *facts, const ImportOptions *options, Error **err)
 {
 	auto_command Command cmd = { 0 };
 	auto_free char *log = path_join(dir, "export.log");
 	auto_fd read_end = -1;
 	auto_fd write_end = -1;
 	auto_error reader = NULL;
-	ImageSource source = { .config = config, .total_bytes = facts->used_bytes };
+	auto_free char *run_config = path_join(dir, "image.json");
+	ImageSource source = { .config = options->config, .total_bytes = facts->used_bytes };
 	int ends[2], result;
 	pid_t pid;
 
-	if (image_helper_init(&cmd, err) < 0)
+	if (!options->config)
+		source.run_config = run_config;
+	if (write_run_config(run_config, &facts->config, err) < 0 ||
+	    image_helper_init(&cmd, err) < 0)
 		return -1;
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_set_errno(err, errno, "make a pipe");
@@ -246,13 +215,10 @@ int import_disk(Context *ctx, Image *image, const char *path, const char *dir,
 		const ImportOptions *options, Error **err)
 {
 	auto_disk_facts DiskFacts facts = { 0 };
-	auto_free char *config = path_join(dir, "config.json");
 	auto_free char *copy = path_join(dir, "copy.raw");
 
 	if (disk_probe(ctx, path, &facts, err) < 0 ||
-	    (facts.needs_recovery && copy_disk(ctx, path, copy, err) < 0) ||
-	    write_config(config, &facts.config, err) < 0)
+	    (facts.needs_recovery && copy_disk(ctx, path, copy, err) < 0))
 		return -1;
-	return stream(ctx, image, facts.needs_recovery ? copy : path, dir, &facts,
-		      options->config ? options->config : config, err);
+	return stream(ctx, image, facts.needs_recovery ? copy : path, dir, &facts, options, err);
 }

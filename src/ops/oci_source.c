@@ -84,7 +84,7 @@ static int make_blobs(Context *ctx, const Image *image, OciSource *source, Error
 	command_add(&cmd, "export");
 	command_addf(&cmd, "--disk=%s", image->disk_path);
 	command_addf(&cmd, "--layout=%s", layout);
-	command_addf(&cmd, "--config=%s", config);
+	command_addf(&cmd, "--run-config=%s", config);
 	command_addf(&cmd, "--platform=linux/%s", oci_arch_of_machine(image->arch));
 	command_addf(&cmd, "--created=%s", image->created_at);
 	if (failpoint("image.oci.layer", err) < 0 ||

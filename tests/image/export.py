@@ -315,7 +315,7 @@ def seeded():
 
     other = new_path(".json")
     other.write_text('{"cmd":["/other"],"labels":{}}')
-    done, out = export_layout(disk, "--config", other)
+    done, out = export_layout(disk, "--run-config", other)
     equal((config_of(out, done)["config"], config_of(out, done)["created"]), ({"Cmd": ["/other"]}, "1970-01-01T00:00:00Z"))
     subprocess.run(["umoci", "stat", "--image", f"{out}:t"], check=True, stdout=subprocess.DEVNULL)
     own = imported([Layer().dir("etc").symlink("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf").raw()])

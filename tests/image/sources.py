@@ -440,6 +440,9 @@ def plain_tars():
     equal(ember_image(*tars([SMALL]), "--config", config).result["config"]["cmd"], ["x"])
     config.write_text(json.dumps({"rootfs": {"diff_ids": ["sha256:" + "1" * 64]}}))
     refuse([*tars([SMALL]), "--config", config], "diff_id")
+    config.write_text(json.dumps({"cmd": ["y"], "labels": {"a": "b"}}))
+    equal(ember_image(*tars([SMALL]), "--run-config", config).result["config"]["cmd"], ["y"])
+    refuse([*tars([SMALL]), "--run-config", config, "--config", config], "exclude each other", "usage")
 
 
 @case
