@@ -27,6 +27,7 @@ static uint64_t target_size(void)
 
 static int start(char *argv[], Error **err)
 {
+	const pid_t parent = getppid();
 	char *const env[] = { (char *)(uintptr_t) "LC_ALL=C", NULL };
 	bool has_target = fcntl(TARGET_FD, F_GETFD) >= 0;
 	ProgramNeeds needs = { .program = argv[0],
@@ -38,6 +39,9 @@ static int start(char *argv[], Error **err)
 		needs.max_bytes = LOG_BYTES;
 	if (confine_program(&needs, err) < 0)
 		return -1;
+	/* The change of user let go of whoever started us for a moment. */
+	if (getppid() != parent)
+		return error_set(err, ERR_CANCELED, "interrupted");
 	(void)execve(argv[0], argv, env);
 	return error_set_errno(err, errno, "run '%s'", argv[0]);
 }

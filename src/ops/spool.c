@@ -31,7 +31,8 @@ int spool_check(int fd, uint64_t bytes, uint64_t max_bytes, Error **err)
 	if (fstatvfs(fd, &st) < 0)
 		return error_set_errno(err, errno, "see how much of the disk is free");
 	reserve = (uint64_t)st.f_blocks * st.f_frsize / RESERVE_PART;
-	reserve = reserve < RESERVE_MAX ? reserve : RESERVE_MAX;
+	if (reserve > RESERVE_MAX)
+		reserve = RESERVE_MAX;
 	left = (uint64_t)st.f_bavail * st.f_frsize;
 	if (left >= reserve)
 		return 0;
