@@ -23,7 +23,9 @@
 #define FALLBACK_WIDTH 80U
 #define ERASE_LINE     "\r\033[K"
 /* What a step is called is cut down to this, so that its figures can be seen. */
-#define TEXT_LEAST 12U
+#define TEXT_LEAST 16U
+/* And by so much at a time, so that it does not move with every figure. */
+#define TEXT_STEP 8U
 /* How long a change of the rate takes to be seen: quick enough to be true, slow enough to be read. */
 #define RATE_SECONDS 2.0
 
@@ -102,6 +104,30 @@ static unsigned columns(const char *text)
 	return used;
 }
 
+/* Where the last so many characters begin. */
+static const char *tail(const char *text, unsigned width)
+{
+	unsigned skipped = columns(text);
+
+	for (; *text; text++)
+		if (((unsigned char)*text & 0xc0) != 0x80 && skipped-- <= width)
+			break;
+	return text;
+}
+
+/* "fetch ...ng/name:latest": what is done, and the end of what it is done to, which tells one from another. */
+static char *shorten(const char *text, unsigned width)
+{
+	unsigned verb = (unsigned)strcspn(text, " ") + 1;
+
+	if (columns(text) <= width)
+		return xstrdup(text);
+	if (verb + sizeof("...") > width / 2)
+		verb = 0;
+	return xasprintf("%.*s...%s", (int)verb, text,
+			 tail(text, width - verb - (unsigned)strlen("...")));
+}
+
 char *progress_line(const char *text, int64_t elapsed_ms, uint64_t done, uint64_t total,
 		    uint64_t rate, unsigned width)
 {
@@ -111,12 +137,15 @@ char *progress_line(const char *text, int64_t elapsed_ms, uint64_t done, uint64_
 	auto_free char *seconds = seconds_text(elapsed_ms);
 	auto_free char *figures = xasprintf("%s%s%s%s  %s", bytes, speed ? "  " : "",
 					    speed ? speed : "", speed ? "/s" : "", seconds);
-	auto_free char *name = str_make_printable(xstrdup(text));
+	auto_free char *printable = str_make_printable(xstrdup(text));
+	auto_free char *name = NULL;
 	unsigned room = columns(figures);
 	char *line;
 
 	room = width > room ? width - room : 0;
-	cut(name, room > TEXT_LEAST ? room : TEXT_LEAST);
+	if (room < columns(printable))
+		room -= room % TEXT_STEP;
+	name = shorten(printable, room > TEXT_LEAST ? room : TEXT_LEAST);
 	line = xasprintf("%s%s", name, figures);
 	cut(line, width);
 	return line;

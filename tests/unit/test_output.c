@@ -109,9 +109,8 @@ static void test_progress_line(void)
 		  "fetch  [############------------]  50%  512 MiB of 1 GiB  12.3 MiB/s  1.5 s");
 	CHECK_STR(unknown, "import  512 MiB  0.0 s");
 	CHECK_STR(narrow, "gr\xc3\xbc");
-	CHECK_STR(
-		lengthy,
-		"fetch registry.example.org:50  [#####-----]  50%  1 MiB of 2 MiB  1 MiB/s  1.5 s");
+	CHECK_STR(lengthy,
+		  "fetch ...ong/name:latest  [#####-----]  50%  1 MiB of 2 MiB  1 MiB/s  1.5 s");
 }
 
 static void test_progress_rate(void)
