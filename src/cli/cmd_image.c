@@ -109,12 +109,13 @@ static void print_pruned(App *app, const PruneReport *report, bool dry_run)
 {
 	auto_free char *images = size_text(report->image_bytes);
 	auto_free char *blobs = size_text(report->blob_bytes);
-	auto_free char *names = strv_join(&report->images, ", ");
 	const char *verb = dry_run ? "Would remove" : "Removed";
 
 	if (report->images.count)
-		output_message(&app->out, "%s %zu image%s (%s): %s.", verb, report->images.count,
-			       report->images.count == 1 ? "" : "s", images, names);
+		output_message(&app->out, "%s %zu image%s (%s):", verb, report->images.count,
+			       report->images.count == 1 ? "" : "s", images);
+	for (size_t i = 0; i < report->images.count; i++)
+		output_message(&app->out, "  %s", report->images.items[i]);
 	if (report->blobs)
 		output_message(&app->out, "%s %llu blob%s (%s).", verb,
 			       (unsigned long long)report->blobs, report->blobs == 1 ? "" : "s",
@@ -123,12 +124,39 @@ static void print_pruned(App *app, const PruneReport *report, bool dry_run)
 		output_message(&app->out, "Nothing to remove.");
 }
 
+/* 1: do it, 0: there is nothing to remove, or it is not wanted; that is said. */
+static int confirm_prune(App *app, const PruneArgs *opt, Error **err)
+{
+	auto_prune_report PruneReport report = { 0 };
+	auto_free char *size = NULL;
+	int answer;
+
+	if (ops_image_prune(&app->ctx, opt->blobs, /* dry_run= */ true, &report, err) < 0)
+		return -1;
+	print_pruned(app, &report, /* dry_run= */ true);
+	if (!report.images.count && !report.blobs)
+		return 0;
+	size = size_text(report.image_bytes + report.blob_bytes);
+	answer = output_ask(&app->out, err, "Remove %zu image%s and %llu blob%s (%s)?",
+			    report.images.count, report.images.count == 1 ? "" : "s",
+			    (unsigned long long)report.blobs, report.blobs == 1 ? "" : "s", size);
+	if (answer == 0)
+		output_message(&app->out, "Nothing was removed.");
+	return answer;
+}
+
 int cmd_image_prune(App *app, const Args *args, Error **err)
 {
 	const PruneArgs *opt = args->options;
 	auto_prune_report PruneReport report = { 0 };
 	json_t *doc;
 
+	if (!opt->dry_run && !opt->yes && output_can_ask(&app->out)) {
+		int wanted = confirm_prune(app, opt, err);
+
+		if (wanted <= 0)
+			return wanted;
+	}
 	if (ops_image_prune(&app->ctx, opt->blobs, opt->dry_run, &report, err) < 0)
 		return -1;
 	if (!app->out.is_json) {
@@ -146,6 +174,17 @@ int cmd_image_prune(App *app, const Args *args, Error **err)
 	return 0;
 }
 
+/* What a digest is shown as in a table; JSON and inspect have all of it. */
+#define DIGEST_DIGITS 12
+
+static char *short_reference(const char *reference)
+{
+	const char *at = reference ? strstr(reference, "@sha256:") : NULL;
+	size_t len = at ? (size_t)(at - reference) + strlen("@sha256:") + DIGEST_DIGITS : 0;
+
+	return at && strlen(reference) > len ? xstrndup(reference, len) : xstrdup_null(reference);
+}
+
 static void list_as_table(App *app, const ImageList *list)
 {
 	static const Column columns[] = { { "NAME", "name" },	   { "REFERENCE", "reference" },
@@ -156,9 +195,10 @@ static void list_as_table(App *app, const ImageList *list)
 	table_init(&table, columns);
 	for (size_t i = 0; i < list->count; i++) {
 		const Image *image = &list->items[i];
+		auto_free char *reference = short_reference(image->reference);
 
 		table_add_text(&table, image->name);
-		table_add_text(&table, image->reference);
+		table_add_text(&table, reference);
 		table_add_text(&table, image->arch);
 		table_add_size(&table, image->size_bytes);
 		table_add_age(&table, image->created_at);

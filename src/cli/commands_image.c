@@ -52,6 +52,7 @@ static const Option prune_options[] = {
 	  .help = "Only the cache of blobs; all images stay" },
 	{ "dry-run", 0, OPTION_FLAG, FIELD(PruneArgs, dry_run),
 	  .help = "Say what would be removed, and remove nothing" },
+	{ "yes", 'y', OPTION_FLAG, FIELD(PruneArgs, yes), .help = "Do not ask" },
 	{ 0 },
 };
 

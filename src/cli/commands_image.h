@@ -35,6 +35,7 @@ typedef struct PullArgs {
 typedef struct PruneArgs {
 	bool blobs;
 	bool dry_run;
+	bool yes;
 } PruneArgs;
 
 /* image export, vm export */

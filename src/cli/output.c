@@ -5,9 +5,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "cli/plain.h"
+#include "util/cancel.h"
 #include "util/fs.h"
 #include "util/json.h"
 #include "util/mem.h"
@@ -163,6 +165,34 @@ void output_facts_take(Output *out, Fact *facts, size_t count)
 			(void)printf("%-*s  %s\n", width + 1, title,
 				     str_is_empty(value) ? "-" : str_make_printable(value));
 	}
+}
+
+bool output_can_ask(const Output *out)
+{
+	return !out->is_json && !out->is_quiet && isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+}
+
+int output_ask(Output *out, Error **err, const char *fmt, ...)
+{
+	auto_free char *question = NULL;
+	char answer[16] = { 0 };
+	va_list args;
+	ssize_t got;
+
+	va_start(args, fmt);
+	question = xvasprintf(fmt, args);
+	va_end(args);
+	progress_pause(out->progress);
+	(void)fprintf(stderr, "%s [y/N] ", str_make_printable(question));
+	/* Ctrl-C ends the wait, since no read is taken up again (cancel.h). */
+	got = read(STDIN_FILENO, answer, sizeof(answer) - 1);
+	if (got <= 0)
+		(void)fputc('\n', stderr);
+	progress_resume(out->progress);
+	if (cancel_check(err) < 0)
+		return -1;
+	answer[strcspn(answer, "\n")] = '\0';
+	return !strcasecmp(answer, "y") || !strcasecmp(answer, "yes");
 }
 
 void output_list_begin(Output *out)

@@ -56,6 +56,11 @@ typedef struct Fact {
 } Fact;
 void output_facts_take(Output *out, Fact *facts, size_t count);
 
+/* Is there somebody to ask: a terminal on both ends, and text wanted? */
+bool output_can_ask(const Output *out);
+/* Ask "... [y/N]". 1: yes, 0: no or nothing, -1: Ctrl-C. */
+int output_ask(Output *out, Error **err, const char *fmt, ...) PRINTF(3, 4);
+
 void output_warning(Output *out, const char *text);
 
 /* A line of what a program under way says, on stderr, made safe for a terminal; of what it wrote over itself only the last

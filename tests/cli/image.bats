@@ -123,6 +123,10 @@ teardown() {
 	digest=$(skopeo inspect --tls-verify=false "docker://$REGISTRY/tools/box:1" 3>&- | jq -r .Digest)
 	expect 0 ember image pull "$REGISTRY/tools/box@$digest" --tls-verify=false --name by-digest
 	equal "$(ember image inspect by-digest --format json | jq -r .digest)" "$digest"
+	expect 0 ember image list
+	contains "$output" "box@${digest:0:19} "
+	[[ $output != *"$digest"* ]]
+	contains "$(ember image inspect by-digest)" "box@$digest"
 }
 
 @test "what is no reference: exit 2" {

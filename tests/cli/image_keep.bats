@@ -140,6 +140,21 @@ fetch() {
 	expect 0 ember image inspect debian
 }
 
+@test "prune asks on a terminal, and only there" {
+	command -v script >/dev/null || skip "script is missing"
+	fetch unused
+	run bash -c 'echo n | TERM=dumb script -qec "\"$1\" image prune" /dev/null 3>&-' - "$EMBER"
+	contains "$output" "Would remove 1 image" "[y/N]" "Nothing was removed"
+	ember image inspect unused >/dev/null
+	run bash -c 'echo y | TERM=dumb script -qec "\"$1\" image prune" /dev/null 3>&-' - "$EMBER"
+	contains "$output" "[y/N]" "Removed 1 image"
+	expect 3 ember image inspect unused
+	fetch unused
+	run bash -c 'TERM=dumb script -qec "\"$1\" image prune --yes" /dev/null </dev/null 3>&-' - "$EMBER"
+	contains "$output" "Removed 1 image"
+	[[ $output != *y/N* ]]
+}
+
 @test "an image that somebody copies from is kept by prune" {
 	fetch busy
 	exec 8>"$EMBER_STATE_DIR/locks/image-busy.lock"
