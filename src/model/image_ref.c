@@ -31,6 +31,16 @@ static bool all_of(const char *text, size_t len, const char *allowed)
 	return len > 0 && strspn(text, allowed) >= len;
 }
 
+/* An address where a name belongs. */
+static int refuse_scheme(const char *text, Error **err)
+{
+	auto_free char *shown = str_make_printable(xasprintf("%.100s", text));
+	int scheme = (int)(strstr(shown, "://") - shown) + 3;
+
+	error_set(err, ERR_USAGE, "'%s' is an address, not an image reference", shown);
+	return error_hint(err, "leave out %.*s: %s", scheme, shown, shown + scheme);
+}
+
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
 #define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
@@ -99,12 +109,16 @@ int image_ref_parse(const char *text, ImageRef *out_ref, Error **err)
 		return refuse(text, "it is too long", err);
 	if (str_starts_with(text, "docker://"))
 		text += strlen("docker://");
+	if (str_starts_with(text, "http://") || str_starts_with(text, "https://"))
+		return refuse_scheme(text, err);
 	slash = strchr(text, '/');
 	body = text;
 	if (slash && is_host(text, (size_t)(slash - text))) {
 		if (!strchr(LOWER UPPER DIGITS "[", *text) ||
 		    !all_of(text, (size_t)(slash - text), LOWER UPPER DIGITS ".:-[]"))
 			return refuse(text, "the registry's name has odd characters", err);
+		if (slash[-1] == ':')
+			return refuse(text, "the registry's port is missing", err);
 		ref.host = xstrndup(text, (size_t)(slash - text));
 		body = slash + 1;
 	} else {

@@ -7,6 +7,7 @@
 #include "ops/image_auth.h"
 #include "ops/image_move.h"
 #include "ops/image_skopeo.h"
+#include "ops/image_source.h"
 #include "ops/oci_source.h"
 #include "ops/reconcile.h"
 #include "state/records.h"
@@ -57,11 +58,15 @@ static int upload(Context *ctx, const OciSource *source, const Image *image, con
 }
 
 /* Where it goes to needs a tag: a digest is for the registry to tell. */
-static int parse_target(const char *text, const PushOptions *options, ImageRef *out_ref,
-			Error **err)
+static int parse_target(const char *name, const char *text, const PushOptions *options,
+			ImageRef *out_ref, Error **err)
 {
 	auto_image_ref ImageRef ref = { 0 };
 
+	if (source_is_file(text)) {
+		error_set(err, ERR_USAGE, "'%s' is in no registry", text);
+		return error_hint(err, "write a file: ember image export %s FILE", name);
+	}
 	if ((options->creds && image_auth_check(options->creds, err) < 0) ||
 	    image_ref_parse(text, &ref, err) < 0)
 		return -1;
@@ -83,7 +88,7 @@ int ops_image_push(Context *ctx, const char *name, const char *reference,
 	auto_image Image image = { 0 };
 	auto_fd lock = -1;
 
-	if (parse_target(reference, options, &ref, err) < 0 || change_begin(ctx, err) < 0 ||
+	if (parse_target(name, reference, options, &ref, err) < 0 || change_begin(ctx, err) < 0 ||
 	    ops_image_find(ctx, name, &found, err) < 0 ||
 	    store_lock_source(&ctx->store, "image", found.name, &lock, err) < 0 ||
 	    records_read_image(&ctx->store, found.name, &image, err) < 0)

@@ -1,11 +1,13 @@
 #include "ops/image_source.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/image.h"
 #include "model/oci.h"
+#include "model/vm.h"
 #include "ops/archive_look.h"
 #include "ops/sniff.h"
 #include "ops/unpack.h"
@@ -48,29 +50,77 @@ static char *first_tag(const char *path, ArchiveKind kind)
 	return archive_first_tag(unpacker.fd, kind);
 }
 
-/* The annotation that names an entry of an OCI archive is often only a tag. */
-static char *archive_reference(const char *path, ArchiveKind kind)
+/* A name, as ember itself writes, rather than a tag such as "latest", "12" or "v1.2"? */
+static bool is_plain_name(const char *text)
 {
-	auto_free char *tag = first_tag(path, kind);
+	const char *rest = text + (*text == 'v');
 
-	return tag && (kind == ARCHIVE_DOCKER || strpbrk(tag, "/:")) ? steal(&tag) : NULL;
+	return name_check("image", text, NULL) == 0 && !strchr("0123456789", *rest) &&
+	       strcmp(text, "latest") != 0;
+}
+
+/* The annotation that names an entry of an OCI archive is often only a tag, which names no image. */
+static bool is_name(const char *text)
+{
+	return strpbrk(text, "/:") || is_plain_name(text);
 }
 
 /* What an archive calls its image, as a local name; owned, or NULL when it does not say. `tail`: ":REFERENCE" or "". */
-static char *archive_name(const char *prefix, const char *path, const char *tail)
+static char *archive_name(ArchiveKind kind, const char *path, const char *tail)
 {
-	auto_free char *reference = NULL;
+	auto_free char *name = *tail ? xstrdup(tail + 1) : first_tag(path, kind);
 	CLEANUP(image_ref_release) ImageRef ref = { 0 };
 
-	if (!strcmp(prefix, "oci:"))
+	if (!name || !is_name(name))
 		return NULL;
-	if (*tail && strpbrk(tail + 1, "/:"))
-		reference = xstrdup(tail + 1);
-	else if (!*tail)
-		reference = archive_reference(
-			path, !strcmp(prefix, "docker-archive:") ? ARCHIVE_DOCKER : ARCHIVE_OCI);
-	return reference && image_ref_parse(reference, &ref, NULL) == 0 ? image_ref_local_name(&ref)
-									: NULL;
+	if (is_plain_name(name))
+		return steal(&name);
+	return image_ref_parse(name, &ref, NULL) == 0 ? image_ref_local_name(&ref) : NULL;
+}
+
+/* A local name after the file or directory, and the tag. */
+static char *file_name(const char *path, const char *tail, bool is_archive)
+{
+	static const char *const endings[] = { ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst" };
+	const char *base = path_basename(path);
+	auto_free char *label = NULL;
+	size_t cut = 0;
+
+	for (size_t i = 0; is_archive && i < ARRAY_SIZE(endings); i++)
+		if (str_ends_with(base, endings[i]))
+			cut = strlen(endings[i]);
+	label = xasprintf("%.*s%s", (int)(strlen(base) - cut), base, tail);
+	return image_name_from_text(label);
+}
+
+/* One way to write a path, so that it is known again: absolute, without "//", "/./" and a "/" at the end. Only the kernel
+ * knows where ".." leads, past links. */
+static int tidy_path(const char *path, char **out_path, Error **err)
+{
+	auto_free char *absolute = NULL;
+	char *to;
+
+	if (path_absolute(path, &absolute, err) < 0)
+		return -1;
+	if (strstr(absolute, "/../") || str_ends_with(absolute, "/..")) {
+		*out_path = realpath(absolute, NULL);
+		return *out_path ? 0 : error_set_errno(err, errno, "find '%s'", path);
+	}
+	to = absolute;
+	for (const char *from = absolute; *from;) {
+		size_t len = strcspn(from + 1, "/") + 1; /* with the slash before it */
+
+		if (len > 1 && !(len == 2 && from[1] == '.')) {
+			memmove(to, from, len);
+			to += len;
+		}
+		from += len;
+	}
+	if (to == absolute)
+		*to++ = '/';
+	*to = '\0';
+	*out_path = steal(&absolute);
+	return 0;
 }
 
 /* Where the path ends and the tag begins, as ember-image decides: all of it if that exists, else up to the first colon
@@ -94,7 +144,7 @@ static int parse_path(const char *reference, const char *prefix, Source *source,
 	const char *rest = reference + strlen(prefix), *tail;
 	auto_free char *path = path_part(rest);
 	auto_free char *absolute = NULL;
-	auto_free char *label = NULL;
+	bool is_layout = !strcmp(prefix, "oci:");
 
 	if (!path) {
 		error_set(err, *rest && *rest != ':' ? ERR_NOT_FOUND : ERR_USAGE,
@@ -102,16 +152,16 @@ static int parse_path(const char *reference, const char *prefix, Source *source,
 		return error_hint(err, "write it like %sPATH or %sPATH:TAG", prefix, prefix);
 	}
 	tail = rest + strlen(path);
-	if (path_absolute(path, &absolute, err) < 0)
+	if (tidy_path(path, &absolute, err) < 0)
 		return -1;
-	while (strlen(absolute) > 1 && str_ends_with(absolute, "/"))
-		absolute[strlen(absolute) - 1] = '\0';
-	label = xasprintf("%s%s", path_basename(absolute), tail);
-	source->name = archive_name(prefix, absolute, tail);
+	if (!is_layout)
+		source->name =
+			archive_name(strcmp(prefix, "oci-archive:") ? ARCHIVE_DOCKER : ARCHIVE_OCI,
+				     absolute, tail);
 	if (!source->name)
-		source->name = image_name_from_text(label);
+		source->name = file_name(absolute, tail, !is_layout);
 	source->reference = xasprintf("%s%s%s", prefix, absolute, tail);
-	if (!strcmp(prefix, "oci:")) {
+	if (is_layout) {
 		source->layout = xasprintf("%s%s", absolute, tail);
 		source->layout_dir = xstrdup(absolute);
 		source->layout_tag = *tail ? xstrdup(tail + 1) : NULL;
@@ -119,6 +169,44 @@ static int parse_path(const char *reference, const char *prefix, Source *source,
 		source->transport = xstrdup(source->reference);
 	}
 	return 0;
+}
+
+bool source_is_file(const char *reference)
+{
+	static const char *const beginnings[] = { "/",
+						  "./",
+						  "../",
+						  "~",
+						  "oci:",
+						  "oci-archive:",
+						  "docker-archive:",
+						  "docker-daemon:",
+						  "containers-storage:",
+						  "dir:",
+						  "ostree:",
+						  "sif:",
+						  "tarball:" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(beginnings); i++)
+		if (str_starts_with(reference, beginnings[i]))
+			return true;
+	return false;
+}
+
+/* What is no registry's, and not of the kinds that are read either. */
+static int refuse_file(const char *reference, Error **err)
+{
+	auto_free char *shown = str_make_printable(xasprintf("%.200s", reference));
+
+	if (strchr("/.~", *shown)) {
+		error_set(err, ERR_USAGE, "'%s' is a path, not an image reference", shown);
+		return error_hint(
+			err, "ember image import NAME %s, or for a layout: ember image pull oci:%s",
+			shown, shown);
+	}
+	error_set(err, ERR_USAGE, "'%s' is of a kind that cannot be pulled", shown);
+	return error_hint(err, "what can: HOST/NAME:TAG, oci:DIR, oci-archive:FILE and "
+			       "docker-archive:FILE");
 }
 
 int source_parse(const char *reference, Source *out_source, Error **err)
@@ -134,6 +222,8 @@ int source_parse(const char *reference, Source *out_source, Error **err)
 			return -1;
 	}
 	if (!is_path) {
+		if (source_is_file(reference))
+			return refuse_file(reference, err);
 		if (image_ref_parse(reference, &ref, err) < 0)
 			return -1;
 		source.host = xstrdup(ref.host);

@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "util/error.h"
 
 typedef struct Source {
@@ -22,6 +24,8 @@ void source_release(Source *source);
 /* oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REFERENCE], or a registry's reference. An archive is named
  * after the reference in it, where there is one. ERR_USAGE, or ERR_NOT_FOUND for a path that is not there. */
 int source_parse(const char *reference, Source *out_source, Error **err);
+/* Does it begin like a path, or with a word that skopeo has for what is in no registry? */
+bool source_is_file(const char *reference);
 
 /* "linux/ARCH[/VARIANT]"? NULL is fine, and means this host's. */
 int source_check_platform(const char *platform, Error **err);

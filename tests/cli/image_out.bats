@@ -168,6 +168,8 @@ digest_in_registry() {
 	expect 2 ember image push pulled "$REGISTRY/x/y@$(inspect pulled .digest)"
 	explains "digest"
 	expect 2 ember image push pulled "UPPER/case"
+	expect 2 ember image push pulled oci:/tmp/x:1
+	explains "in no registry" "ember image export pulled FILE"
 	expect 2 ember image push pulled "$REGISTRY/x/y:1" --creds nocolon
 	expect 3 ember image push nosuch "$REGISTRY/x/y:1"
 	expect 2 ember image push pulled

@@ -434,6 +434,7 @@ inspected() {
 	skopeo copy --quiet "oci:$OCI/busybox:latest" "docker-archive:$dir/unnamed.tar" 3>&-
 	skopeo copy --quiet "oci:$OCI/busybox:latest" "oci-archive:$dir/full.tar:tools/box:3" 3>&-
 	skopeo copy --quiet "oci:$OCI/busybox:latest" "oci-archive:$dir/tagged.tar:4" 3>&-
+	skopeo copy --quiet "oci:$OCI/busybox:latest" "oci-archive:$dir/plain.tar:proj1" 3>&-
 	cp "$dir/saved.tar" "$dir/copy.tar"
 	expect 0 ember image pull "docker-archive:$dir/saved.tar"
 	contains "$output" "'tools-box-2'"
@@ -442,14 +443,16 @@ inspected() {
 	expect 0 ember image pull "docker-archive:$dir/saved.tar:tools/box:2" --name whole
 	equal "$(inspected whole .digest)" "$(inspected tools-box-2 .digest)"
 	expect 0 ember image pull "docker-archive:$dir/unnamed.tar"
-	contains "$output" "'unnamed.tar'"
+	contains "$output" "'unnamed'"
 	expect 0 ember image pull "oci-archive:$dir/full.tar"
 	contains "$output" "'tools-box-3'"
 	expect 0 ember image pull "oci-archive:$dir/tagged.tar"
-	contains "$output" "'tagged.tar'"
+	contains "$output" "'tagged'"
+	expect 0 ember image pull "oci-archive:$dir/plain.tar"
+	contains "$output" "'proj1'"
 	expect 0 ember image pull "docker-archive:$dir/saved.tar" --refresh
 	contains "$output" "up to date"
-	ember image list --format json | jq -r '.images[].local_name' | grep -E 'tools|tar|whole' | xargs "$EMBER" image delete
+	ember image list --format json | jq -r '.images[].local_name' | grep -E 'tools|unnamed|tagged|proj1|whole' | xargs "$EMBER" image delete
 }
 
 @test "archives that are not what was asked for say so" {
@@ -512,4 +515,29 @@ inspected() {
 	expect 0 "${as[@]}" image pull "$SHUT/team/one:1" --tls-verify=false --name known 3>&-
 	expect 0 "${as[@]}" deinit --purge 3>&-
 	rm -rf "$home"
+}
+
+@test "one layout is one image, however its path is written" {
+	local dir=$BATS_TEST_TMPDIR way
+
+	cp -r "$OCI/busybox" "$dir/lay"
+	ln -s lay/blobs "$dir/link"
+	cd "$dir"
+	expect 0 ember image pull oci:lay:latest
+	for way in ./lay:latest .//lay/:latest "$dir/./lay/.:latest" link/../../lay:latest; do
+		expect 0 ember image pull "oci:$way" --format json
+		json '.local_name == "lay-latest"'
+	done
+	forget lay-latest
+}
+
+@test "what is in no registry is not asked for there" {
+	expect 2 ember image pull http://127.0.0.1:1/x
+	explains "leave out http://: 127.0.0.1:1/x"
+	expect 2 ember image pull ./a.tar
+	explains "is a path" "ember image import NAME ./a.tar"
+	for reference in dir:lay docker-daemon:foo containers-storage:foo; do
+		expect 2 ember image pull "$reference"
+		explains "cannot be pulled" "oci-archive:FILE"
+	done
 }

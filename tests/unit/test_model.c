@@ -79,8 +79,10 @@ static void check_reference(const char *text, const char *full, const char *loca
 
 static void test_references(void)
 {
-	static const char *const bad[] = { "",	   "A/b",  "a//b",  "-a", "a:", "a@sha256:12",
-					   "a:-x", "../x", "x/../y" };
+	static const char *const bad[] = {
+		"",	"A/b",	  "a//b",     "-a",	      "a:",	      "a@sha256:12", "a:-x",
+		"../x", "x/../y", "oci:/x:1", "localhost:/x", "http://a.b/c", "https://a"
+	};
 
 	check_reference("alpine", "docker.io/library/alpine:latest", "library-alpine-latest");
 	check_reference("ghcr.io/a/b:1", "ghcr.io/a/b:1", "ghcr.io-a-b-1");
