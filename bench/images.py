@@ -1,8 +1,9 @@
 """The rows about images: ember-image beside `umoci unpack` and `mke2fs -d`, on the two images that
 tests/image/make-images makes.
 
-Both sides write to an XFS over a file in memory, which is what a store is in the other rows. What is
-used of a filesystem, and by whom, is counted on a tmpfs: it reserves nothing ahead.
+Both sides write to the disk that this tree is on, as a user's do, and once more to an XFS over a file in
+memory, where making files costs next to nothing: that is the least that the other side can need. What
+is used of a filesystem, and by whom, is counted on a tmpfs: it reserves nothing ahead.
 """
 
 import atexit
@@ -31,8 +32,31 @@ mount -o remount,bind,rw "$there" && cd / && unset TMPDIR && exec "$@"
 """
 
 
-class Place:
-    """A filesystem that nobody else uses, so that all that is used in it is ours."""
+class Disk:
+    """A directory on this tree's own disk."""
+
+    def __init__(self, build):
+        self.build = build
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="bench-", dir=IMAGES))
+        atexit.register(shutil.rmtree, self.dir)
+        self.name_files()
+
+    def name_files(self):
+        self.output = self.dir / "ember.raw"
+        self.bundle = self.dir / "bundle"
+        self.reference = self.dir / "mke2fs.raw"
+
+    def usage(self, *words):
+        done = subprocess.run([self.build / "bench" / "bench-usage", *words], check=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def ember_image(self, tag):
+        return [self.build / "ember-image", "--layout", f"{IMAGES}/oci:{tag}", "--no-seed", "--output", self.output]
+
+
+class Place(Disk):
+    """A filesystem in memory that nobody else uses, so that all that is used in it is ours."""
 
     def __init__(self, build, kind):
         self.build = build
@@ -48,9 +72,7 @@ class Place:
             self.mount("-o", "loop", self.memory / "fs.xfs", self.dir)
         else:
             self.mount("--bind", self.memory, self.dir)
-        self.output = self.dir / "ember.raw"
-        self.bundle = self.dir / "bundle"
-        self.reference = self.dir / "mke2fs.raw"
+        self.name_files()
 
     def mount(self, *words):
         subprocess.run(["mount", *words], check=True)
@@ -60,14 +82,6 @@ class Place:
             subprocess.run(["umount", directory], check=False)
             directory.rmdir()
         self.top.rmdir()
-
-    def usage(self, *words):
-        done = subprocess.run([self.build / "bench" / "bench-usage", *words], check=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE)
-        return json.loads(done.stdout.splitlines()[-1])
-
-    def ember_image(self, tag):
-        return [self.build / "ember-image", "--layout", f"{IMAGES}/oci:{tag}", "--no-seed", "--output", self.output]
 
 
 def allocated(path):
@@ -106,7 +120,7 @@ def used_bytes(place, tag):
     return most, image
 
 
-def measure(place, memory, tag):
+def measure(place, tag):
     """Turn by turn; the costs of all runs."""
     facts = {"ours": [], "reference": [], "peak": []}
     for _ in range(RUNS[tag]):
@@ -122,22 +136,27 @@ def measure(place, memory, tag):
         facts["reference"].append((unpack["cpu_ns"] + write["cpu_ns"]) / 1e9)
         shutil.rmtree(place.bundle)
         place.reference.unlink()
-    temporary, image = used_bytes(memory, tag)
-    facts.update(temporary=temporary // MB, image=image / MB)
     return facts
+
+
+def medians(facts):
+    return statistics.median(facts["ours"]), statistics.median(facts["reference"])
 
 
 def rows(build, row):
     subprocess.run([TOP / "tests" / "image" / "make-images", IMAGES], check=True)
-    place, memory = Place(build, "xfs"), Place(build, "tmpfs")
+    disk, xfs, memory = Disk(build), Place(build, "xfs"), Place(build, "tmpfs")
     for tag in "small", "big":
-        facts = measure(place, memory, tag)
-        ours, reference = (statistics.median(facts[key]) for key in ("ours", "reference"))
+        facts = measure(disk, tag)
+        temporary, image = (number / MB for number in used_bytes(memory, tag))
+        ours, reference = medians(facts)
         peak = max(facts["peak"])
         yield row(f"import of an image, {facts['data']:,.0f} MB in {facts['entries']:,} entries, CPU", ours,
                   "`umoci unpack`, `mke2fs -d`", reference, unit="s", bar="at most 1/8", met=ours * 8 <= reference)
+        ours, reference = medians(measure(xfs, tag))
+        yield row("the same into an XFS in memory", ours, "the same", reference, unit="s")
         yield row("its peak memory", peak, None, None, unit="MB", bar="at most 80 MB", met=peak <= 80)
-        yield row("its temporary disk", facts["temporary"], "the unpacked tree", facts["data"], unit="MB", bar="0 MB",
-                  met=facts["temporary"] == 0)
-        yield row("the image's size on disk", facts["image"], "the tree's data", facts["data"], unit="MB",
-                  bar="at most 5 % more", met=facts["image"] <= 1.05 * facts["data"])
+        yield row("its temporary disk", int(temporary), "the unpacked tree", facts["data"], unit="MB", bar="0 MB",
+                  met=int(temporary) == 0)
+        yield row("the image's size on disk", image, "the tree's data", facts["data"], unit="MB",
+                  bar="at most 5 % more", met=image <= 1.05 * facts["data"])
