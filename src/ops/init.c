@@ -278,8 +278,7 @@ static int leave_storage(Context *ctx, bool with_purge, Error **err)
 /* Is there something to take down? A purge takes what an earlier deinit has kept, too. */
 static bool is_there(const Context *ctx, bool with_purge)
 {
-	return store_is_initialized(&ctx->store) ||
-	       (with_purge && store_check_mark(&ctx->store, NULL) == 0);
+	return store_is_initialized(&ctx->store) || (with_purge && store_has_kept(&ctx->store));
 }
 
 static int take_down(Context *ctx, bool with_purge, Error **err)
@@ -288,11 +287,8 @@ static int take_down(Context *ctx, bool with_purge, Error **err)
 
 	if (refuse_with_vms(ctx, err) < 0 || (with_purge && store_check_mark(&ctx->store, err) < 0))
 		return -1;
-	/* Nothing to recall is left when a purge was cut off at its end. */
-	if (with_purge && store_recall(&ctx->store, err) < 0)
+	if (!store_is_initialized(&ctx->store) && store_recall(&ctx->store, err) < 0)
 		return -1;
-	if (!store_is_initialized(&ctx->store))
-		return store_purge(&ctx->store, err);
 	if (context_load(ctx, &unreadable) < 0)
 		report_warning_error(ctx, &unreadable, "the storage is left as it is");
 	else if (leave_storage(ctx, with_purge, err) < 0)
@@ -310,10 +306,6 @@ int ops_deinit(Context *ctx, bool with_purge, bool *out_was_there, Error **err)
 	*out_was_there = is_there(ctx, with_purge);
 	if (!*out_was_there)
 		return 0;
-	/* A purge that was cut off may have removed the directory of locks. */
-	if (with_purge && store_check_mark(&ctx->store, NULL) == 0 &&
-	    store_make_dirs(&ctx->store, err) < 0)
-		return -1;
 	if (lock_out_everybody(ctx, &init_lock, &use_lock, err) < 0)
 		return -1;
 	*out_was_there = is_there(ctx, with_purge);

@@ -215,13 +215,18 @@ int store_keep(const Store *store, Error **err)
 	return fs_rename(config, kept, err);
 }
 
+bool store_has_kept(const Store *store)
+{
+	auto_free char *kept = store_path(store, KEPT);
+
+	return fs_exists(kept);
+}
+
 int store_recall(const Store *store, Error **err)
 {
 	auto_free char *config = store_path(store, "config.json");
 	auto_free char *kept = store_path(store, KEPT);
 
-	if (store_is_initialized(store) || !fs_exists(kept))
-		return 0;
 	return fs_rename(kept, config, err);
 }
 

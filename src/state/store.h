@@ -50,7 +50,8 @@ int store_check_mark(const Store *store, Error **err);
 int store_unmake(const Store *store, bool with_dir, Error **err);
 /* End the installation and keep the rest: config.json becomes config.kept.json. */
 int store_keep(const Store *store, Error **err);
-/* Make an installation again of what store_keep() has left, so that it can be purged. Done when there is none too. */
+bool store_has_kept(const Store *store);
+/* Make an installation again of what store_keep() has left, so that it can be purged. */
 int store_recall(const Store *store, Error **err);
 /* Remove all that ember makes in a state directory, and the directory when nothing else is in it. */
 int store_purge(const Store *store, Error **err);
