@@ -59,30 +59,40 @@ static char *nearest_anywhere(const Cmd *root, const char *word)
 	return NULL;
 }
 
-/* What other programs of this kind call it; the word itself when they have none. */
-static const char *own_word(const char *word)
-{
-	static const char *const others[][2] = {
-		{ "remove", "delete" }, { "destroy", "delete" }, { "rmi", "delete" },
-		{ "load", "import" },	{ "save", "export" },	 { "tag", "rename" },
-		{ "show", "inspect" },	{ "ps", "list" },	 { "use", "default" },
-	};
+/* What other programs of this kind say, and what it is called here: the noun is that of the bare word. */
+typedef struct Synonym {
+	const char *other, *noun, *verb;
+} Synonym;
 
-	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-		if (!strcmp(word, others[i][0]))
-			return others[i][1];
-	return word;
+static const Synonym synonyms[] = {
+	{ "remove", "vm", "delete" },	{ "destroy", "vm", "delete" },
+	{ "rmi", "image", "delete" },	{ "load", "image", "import" },
+	{ "save", "image", "export" },	{ "tag", "image", "rename" },
+	{ "show", "vm", "inspect" },	{ "ps", "vm", "list" },
+	{ "use", "kernel", "default" },
+};
+
+static const Synonym *find_synonym(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(synonyms); i++)
+		if (!strcmp(word, synonyms[i].other))
+			return &synonyms[i];
+	return NULL;
 }
 
 int cmd_unknown(const Cmd *root, const Cmd *parent, const char *word, Error **err)
 {
 	bool at_top = parent == root;
-	const char *own = own_word(word);
-	const Cmd *noun = at_top ? noun_with(root, own) : cmd_find(parent, own) ? parent : NULL;
+	const Synonym *synonym = find_synonym(word);
+	const Cmd *noun = at_top && !synonym ? noun_with(root, word) : NULL;
 	auto_free char *meant = NULL;
 
-	if (noun)
-		meant = xasprintf("ember %s %s", noun->name, cmd_find(noun, own)->name);
+	if (synonym && at_top)
+		meant = xasprintf("ember %s %s", synonym->noun, synonym->verb);
+	else if (synonym && cmd_find(parent, synonym->verb))
+		meant = xasprintf("ember %s %s", parent->name, synonym->verb);
+	else if (noun)
+		meant = xasprintf("ember %s %s", noun->name, cmd_find(noun, word)->name);
 	else if (at_top)
 		meant = nearest_anywhere(root, word);
 	else if (nearest_child(parent, word))

@@ -310,8 +310,8 @@ static char *path_hint(const Error *err)
 {
 	const char *text = error_text(err);
 	const char *begin = strchr(text, '\'');
-	const char *end = strrchr(text, '\'');
-	auto_free char *path = end > begin ? xstrndup(begin + 1, (size_t)(end - begin) - 1) : NULL;
+	const char *end = begin ? strchr(begin + 1, '\'') : NULL;
+	auto_free char *path = end ? xstrndup(begin + 1, (size_t)(end - begin) - 1) : NULL;
 	auto_free char *dir = path ? path_dirname(path) : NULL;
 
 	if (!path)

@@ -86,6 +86,8 @@ on_terminal() {
 	refuses "ember image import?"
 	expect 2 ember remove web
 	refuses "ember vm delete?"
+	expect 2 ember save web
+	refuses "ember image export?"
 	expect 2 ember kernel use stock
 	refuses "ember kernel default?"
 	expect 2 ember xyzzyxyzzy
