@@ -137,7 +137,7 @@ static int hint_name_first(const Invocation *invocation, const char *option, Err
 	const Cmd *cmd = invocation->cmd;
 
 	if (cmd->words[0] != WORD_NEW_IMAGE ||
-	    (strcmp(option, "-t") && strcmp(option, "--tag")) != 0)
+	    (strcmp(option, "-t") != 0 && strcmp(option, "--tag") != 0))
 		return -1;
 	return error_hint(err, "the name comes first, without an option: %s %s", path, cmd->args);
 }

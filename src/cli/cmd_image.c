@@ -129,7 +129,7 @@ static int confirm_prune(App *app, const PruneArgs *opt, Error **err)
 {
 	auto_prune_report PruneReport report = { 0 };
 	auto_free char *size = NULL;
-	int answer;
+	int wish;
 
 	if (ops_image_prune(&app->ctx, opt->blobs, /* dry_run= */ true, &report, err) < 0)
 		return -1;
@@ -137,12 +137,12 @@ static int confirm_prune(App *app, const PruneArgs *opt, Error **err)
 	if (!report.images.count && !report.blobs)
 		return 0;
 	size = size_text(report.image_bytes + report.blob_bytes);
-	answer = output_ask(&app->out, err, "Remove %zu image%s and %llu blob%s (%s)?",
-			    report.images.count, report.images.count == 1 ? "" : "s",
-			    (unsigned long long)report.blobs, report.blobs == 1 ? "" : "s", size);
-	if (answer == 0)
+	wish = output_ask(&app->out, err, "Remove %zu image%s and %llu blob%s (%s)?",
+			  report.images.count, report.images.count == 1 ? "" : "s",
+			  (unsigned long long)report.blobs, report.blobs == 1 ? "" : "s", size);
+	if (wish == 0)
 		output_message(&app->out, "Nothing was removed.");
-	return answer;
+	return wish;
 }
 
 int cmd_image_prune(App *app, const Args *args, Error **err)
