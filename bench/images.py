@@ -19,7 +19,7 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 IMAGES = TOP / "build-images"
-RUNS = {"small": 5, "big": 2}
+RUNS = {"small": 3, "big": 1}
 MB = 1 << 20
 BLOCK = 4096
 # A mount namespace in which only $1 can be written.

@@ -308,8 +308,8 @@ static int set_file_meaning(const char *reference, const char *said, Error **err
 static void set_meaning(const Skopeo *skopeo, const char *reference, const char *said, Error **err)
 {
 	if (said && strstr(said, "no space left")) {
-		error_set(err, ERR_FAILED, "there is no space left for '%s'", reference);
-		error_hint(err, "free some: ember image prune");
+		/* It may have filled a small disk faster than it was watched. */
+		(void)spool_no_room(err);
 	} else if (skopeo->access->host) {
 		set_registry_meaning(skopeo->access, reference, said, err);
 	} else {

@@ -116,6 +116,7 @@ int qcow2_to_raw(Context *ctx, const char *path, const char *raw, Error **err)
 	static const char *const words[] = { "convert", "-n", "--target-is-zero", "-O", "raw" };
 	auto_command Command cmd = { 0 };
 	auto_free char *source = NULL;
+	auto_error cause = NULL;
 	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
 	auto_fd target = -1;
 
@@ -137,7 +138,13 @@ int qcow2_to_raw(Context *ctx, const char *path, const char *raw, Error **err)
 	cmd.pass_fd = target;
 	cmd.on_tick = watch_growth;
 	cmd.on_tick_arg = &target;
-	return command_run(&cmd, DEADLINE_NEVER, err);
+	if (command_run(&cmd, DEADLINE_NEVER, &cause) == 0)
+		return 0;
+	/* It may have filled a small disk faster than it was watched. */
+	if (error_code(cause) == ERR_FAILED && watch_growth(0, &target, err) < 0)
+		return -1;
+	error_move(err, &cause);
+	return -1;
 }
 
 /* What the disk says of how to run it. */

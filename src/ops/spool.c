@@ -17,6 +17,14 @@
 #define RESERVE_PART 8
 #define RESERVE_MAX  (1ULL << 30)
 
+int spool_no_room(Error **err)
+{
+	error_set(err, ERR_FAILED, "there is more in it than the disk has room for");
+	return error_hint(
+		err,
+		"free some space: ember image prune, or have the state elsewhere: --state-dir DIR");
+}
+
 int spool_check(int fd, uint64_t bytes, uint64_t max_bytes, Error **err)
 {
 	struct statvfs st;
@@ -36,10 +44,7 @@ int spool_check(int fd, uint64_t bytes, uint64_t max_bytes, Error **err)
 	left = (uint64_t)st.f_bavail * st.f_frsize;
 	if (left >= reserve)
 		return 0;
-	error_set(err, ERR_FAILED, "there is more in it than the disk has room for");
-	return error_hint(
-		err,
-		"free some space: ember image prune, or have the state elsewhere: --state-dir DIR");
+	return spool_no_room(err);
 }
 
 static bool is_zero(const char *data, size_t len)

@@ -26,3 +26,5 @@ int spool_read(Spool *spool, uint64_t until, Error **err);
 
 /* May what holds `bytes` on the filesystem of that open file or directory go on growing? Errors as above. */
 int spool_check(int fd, uint64_t bytes, uint64_t max_bytes, Error **err);
+/* The error of the second kind, for when a program says so itself. */
+int spool_no_room(Error **err);
