@@ -1,10 +1,9 @@
 #include "ops/archive_look.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "model/oci.h"
-#include "util/cancel.h"
+#include "util/fs.h"
 #include "util/json.h"
 #include "util/mem.h"
 
@@ -31,28 +30,6 @@ void archive_facts_release(ArchiveFacts *facts)
 	*facts = (ArchiveFacts){ 0 };
 }
 
-/* As much as there is; less than `len` only at the end. */
-static int read_full(int fd, void *data, size_t len, size_t *out_len, Error **err)
-{
-	size_t have = 0;
-
-	while (have < len) {
-		ssize_t got = read(fd, (char *)data + have, len - have);
-
-		if (cancel_check(err) < 0)
-			return -1;
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return error_set_errno(err, errno, "read");
-		if (got == 0)
-			break;
-		have += (size_t)got;
-	}
-	*out_len = have;
-	return 0;
-}
-
 static int skip(int fd, uint64_t len, Error **err)
 {
 	char data[16384];
@@ -64,7 +41,7 @@ static int skip(int fd, uint64_t len, Error **err)
 	while (len) {
 		size_t want = len < sizeof(data) ? (size_t)len : sizeof(data), got;
 
-		if (read_full(fd, data, want, &got, err) < 0)
+		if (fs_read_full(fd, data, want, &got, err) < 0)
 			return -1;
 		if (!got)
 			return 0;
@@ -156,7 +133,7 @@ static int read_document(Look *look, const char *name, uint64_t size, Error **er
 	if (size > JSON_TEXT_MAX)
 		return skip(look->fd, size, err);
 	text = xmalloc((size_t)size + 1);
-	if (read_full(look->fd, text, (size_t)size, &got, err) < 0)
+	if (fs_read_full(look->fd, text, (size_t)size, &got, err) < 0)
 		return -1;
 	if (json_parse_text(text, got, &doc, NULL) < 0)
 		return 0;
@@ -210,7 +187,7 @@ static int look_at_members(Look *look, Error **err)
 	for (size_t i = 0; more == 1 && i < MEMBERS_MAX; i++) {
 		size_t got = 0;
 
-		if (read_full(look->fd, header, sizeof(header), &got, err) < 0)
+		if (fs_read_full(look->fd, header, sizeof(header), &got, err) < 0)
 			return -1;
 		if (got < sizeof(header) || !header[0])
 			break;

@@ -103,21 +103,10 @@ static int open_input(Import *import, const char *file, Error **err)
 static int sniff_fd(int fd, Sniffed *out_sniffed, size_t *out_len, Error **err)
 {
 	auto_free unsigned char *data = xmalloc(SNIFF_BYTES);
-	size_t len = 0;
+	size_t len;
 
-	while (len < SNIFF_BYTES) {
-		ssize_t got = read(fd, data + len, SNIFF_BYTES - len);
-
-		if (cancel_check(err) < 0)
-			return -1;
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return error_set_errno(err, errno, "read");
-		if (got == 0)
-			break;
-		len += (size_t)got;
-	}
+	if (fs_read_full(fd, data, SNIFF_BYTES, &len, err) < 0)
+		return -1;
 	*out_sniffed = sniff(data, len);
 	*out_len = len;
 	return 0;

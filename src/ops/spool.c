@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "model/size.h"
-#include "util/cancel.h"
 #include "util/fs.h"
 #include "util/mem.h"
 
@@ -68,37 +67,19 @@ static int write_chunk(const Spool *spool, const char *data, size_t len, Error *
 	return 0;
 }
 
-/* As much as fits, so that blocks are whole ones; less only at the end. */
-static int read_chunk(Spool *spool, char *data, size_t want, size_t *out_len, Error **err)
-{
-	size_t len = 0;
-
-	while (len < want && !spool->has_ended) {
-		ssize_t got = read(spool->from_fd, data + len, want - len);
-
-		if (cancel_check(err) < 0)
-			return -1;
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return error_set_errno(err, errno, "read");
-		spool->has_ended = got == 0;
-		len += (size_t)got;
-	}
-	*out_len = len;
-	return 0;
-}
-
 int spool_read(Spool *spool, uint64_t until, Error **err)
 {
 	auto_free char *data = xmalloc(CHUNK);
 
 	while (spool->done < until && !spool->has_ended) {
 		uint64_t left = until - spool->done;
-		size_t len = 0;
+		size_t want = left < CHUNK ? (size_t)left : CHUNK;
+		size_t len;
 
-		if (read_chunk(spool, data, left < CHUNK ? (size_t)left : CHUNK, &len, err) < 0 ||
-		    spool_check(spool->to_fd, spool->done + len, spool->max_bytes, err) < 0 ||
+		if (fs_read_full(spool->from_fd, data, want, &len, err) < 0)
+			return -1;
+		spool->has_ended = len < want;
+		if (spool_check(spool->to_fd, spool->done + len, spool->max_bytes, err) < 0 ||
 		    write_chunk(spool, data, len, err) < 0)
 			return -1;
 		spool->done += len;

@@ -187,6 +187,27 @@ int fs_read(const char *path, size_t max, char **out_text, size_t *out_len, Erro
 	return 0;
 }
 
+int fs_read_full(int fd, void *data, size_t len, size_t *out_len, Error **err)
+{
+	size_t have = 0;
+
+	while (have < len) {
+		ssize_t got = read(fd, (char *)data + have, len - have);
+
+		if (cancel_check(err) < 0)
+			return -1;
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_set_errno(err, errno, "read");
+		if (got == 0)
+			break;
+		have += (size_t)got;
+	}
+	*out_len = have;
+	return 0;
+}
+
 int fs_write_all(int fd, const void *data, size_t len, Error **err)
 {
 	const char *at = data;

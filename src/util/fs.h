@@ -43,6 +43,8 @@ int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode,
 		    Error **err);
 /* Make a new file and fsync it; its directory's fsync is the caller's. ERR_EXISTS. */
 int fs_write_new(const char *path, const void *data, size_t len, mode_t mode, Error **err);
+/* As much as there is, from a file or a pipe; less than `len` only at its end. Ctrl-C: ERR_CANCELED. */
+int fs_read_full(int fd, void *data, size_t len, size_t *out_len, Error **err);
 /* Write everything, or fail. */
 int fs_write_all(int fd, const void *data, size_t len, Error **err);
 
