@@ -17,9 +17,9 @@ char *image_blobs_dir(const Context *ctx)
 /* NULL for a digest of another kind. */
 static char *blob_path(const Context *ctx, const char *digest)
 {
-	const char *hex = manifest_digest_hex(digest);
+	auto_free char *dir = image_blobs_dir(ctx);
 
-	return hex ? xasprintf("%s/blobs/sha256/%s", ctx->store.dir, hex) : NULL;
+	return manifest_blob_path(dir, digest);
 }
 
 int image_blobs_hold(Context *ctx, int *out_lock, Error **err)
@@ -34,20 +34,6 @@ int image_blobs_hold(Context *ctx, int *out_lock, Error **err)
 	return 0;
 }
 
-static bool is_whole(const char *path, uint64_t size_bytes)
-{
-	struct stat st;
-
-	return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size_bytes;
-}
-
-static bool has_size(const Context *ctx, const char *digest, uint64_t size_bytes)
-{
-	auto_free char *path = blob_path(ctx, digest);
-
-	return path && is_whole(path, size_bytes);
-}
-
 int image_blobs_manifest(const Context *ctx, const char *digest, Manifest *out_manifest)
 {
 	auto_free char *path = blob_path(ctx, digest);
@@ -59,13 +45,14 @@ int image_blobs_manifest(const Context *ctx, const char *digest, Manifest *out_m
 
 uint64_t image_blobs_missing(const Context *ctx, const Manifest *manifest)
 {
+	auto_free char *dir = image_blobs_dir(ctx);
 	uint64_t missing = 0;
 
 	for (size_t i = 0; i < manifest->count; i++) {
 		const ManifestBlob *blob = &manifest->blobs[i];
 
 		/* An empty blob that is missing counts too: it has to be fetched. */
-		if (!has_size(ctx, blob->digest, blob->size_bytes))
+		if (!manifest_blob_is_here(dir, blob))
 			missing += blob->size_bytes ? blob->size_bytes : 1;
 	}
 	return missing;
@@ -84,12 +71,13 @@ int image_blobs_discard(const Context *ctx, const char *digest, Error **err)
 
 int image_blobs_discard_cut(const Context *ctx, const Manifest *manifest, Error **err)
 {
+	auto_free char *dir = image_blobs_dir(ctx);
 	int found = 0;
 
 	for (size_t i = 0; i < manifest->count; i++) {
 		const ManifestBlob *blob = &manifest->blobs[i];
 
-		if (has_size(ctx, blob->digest, blob->size_bytes))
+		if (manifest_blob_is_here(dir, blob))
 			continue;
 		if (image_blobs_discard(ctx, blob->digest, err) < 0)
 			return -1;
@@ -118,20 +106,19 @@ static int copy_blob(const char *from, const char *scratch, const char *to, Erro
 	return fs_rename(copy, to, err);
 }
 
-/* 1: it is in the cache now, 0: not in the layout, -1. */
-static int take_blob(const Context *ctx, const char *layout, const ManifestBlob *blob,
+/* From the directory `theirs` to the cache `ours`. 1: it is there now, 0: they do not have it, -1. */
+static int take_blob(const char *ours, const char *theirs, const ManifestBlob *blob,
 		     const char *scratch, Error **err)
 {
-	auto_free char *to = blob_path(ctx, blob->digest);
+	auto_free char *to = NULL;
 	auto_free char *from = NULL;
 
-	if (!to)
-		return 0;
-	if (is_whole(to, blob->size_bytes))
+	if (manifest_blob_is_here(ours, blob))
 		return 1;
-	from = xasprintf("%s/blobs/sha256/%s", layout, manifest_digest_hex(blob->digest));
-	if (!is_whole(from, blob->size_bytes))
+	if (!manifest_blob_is_here(theirs, blob))
 		return 0;
+	to = manifest_blob_path(ours, blob->digest);
+	from = manifest_blob_path(theirs, blob->digest);
 	if (failpoint("image.blob.take", err) < 0 ||
 	    (scratch ? copy_blob(from, scratch, to, err) : fs_rename(from, to, err)) < 0)
 		return -1;
@@ -143,8 +130,10 @@ static int take_all(const Context *ctx, const char *layout, const char *digest, 
 		    Error **err)
 {
 	auto_manifest Manifest manifest = { 0 };
+	auto_free char *ours = image_blobs_dir(ctx);
+	auto_free char *theirs = path_join(layout, "blobs");
+	auto_free char *path = manifest_blob_path(theirs, digest);
 	auto_free char *text = NULL;
-	auto_free char *path = xasprintf("%s/blobs/sha256/%s", layout, manifest_digest_hex(digest));
 	auto_free char *name = xstrdup(digest);
 	ManifestBlob self = { .digest = name };
 	json_auto_t *doc = NULL;
@@ -156,9 +145,9 @@ static int take_all(const Context *ctx, const char *layout, const char *digest, 
 	    manifest_from_json(doc, &manifest, err) < 0)
 		return -1;
 	for (size_t i = 0; i < manifest.count && taken > 0; i++)
-		taken = take_blob(ctx, layout, &manifest.blobs[i], scratch, err);
+		taken = take_blob(ours, theirs, &manifest.blobs[i], scratch, err);
 	self.size_bytes = len;
-	return taken > 0 ? take_blob(ctx, layout, &self, scratch, err) : taken;
+	return taken > 0 ? take_blob(ours, theirs, &self, scratch, err) : taken;
 }
 
 int image_blobs_take(Context *ctx, const char *layout, const char *digest, const char *scratch,

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "model/oci.h"
 #include "util/json.h"
@@ -20,6 +21,22 @@ const char *manifest_digest_hex(const char *digest)
 	const char *hex = digest && str_starts_with(digest, "sha256:") ? digest + 7 : NULL;
 
 	return hex && strlen(hex) == 64 && strspn(hex, "0123456789abcdef") == 64 ? hex : NULL;
+}
+
+char *manifest_blob_path(const char *blobs_dir, const char *digest)
+{
+	const char *hex = manifest_digest_hex(digest);
+
+	return hex ? xasprintf("%s/sha256/%s", blobs_dir, hex) : NULL;
+}
+
+bool manifest_blob_is_here(const char *blobs_dir, const ManifestBlob *blob)
+{
+	auto_free char *path = manifest_blob_path(blobs_dir, blob->digest);
+	struct stat st;
+
+	return path && lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+	       (uint64_t)st.st_size == blob->size_bytes;
 }
 
 bool manifest_is_index(const json_t *doc)

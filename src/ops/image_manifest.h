@@ -38,3 +38,8 @@ bool manifest_is_index(const json_t *doc);
 char *manifest_pick(const json_t *index, const char *platform, const char *tag);
 /* The 64 digits of "sha256:HEX", borrowed; NULL when it is anything else. */
 const char *manifest_digest_hex(const char *digest);
+
+/* Where a directory of blobs (DIR of DIR/sha256/HEX) has that one; owned. NULL when the digest is no sha256. */
+char *manifest_blob_path(const char *blobs_dir, const char *digest);
+/* Is it there, a regular file of the size that it should have? */
+bool manifest_blob_is_here(const char *blobs_dir, const ManifestBlob *blob);

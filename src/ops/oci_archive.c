@@ -22,11 +22,6 @@ void oci_blobs_release(OciBlobs *blobs)
 	*blobs = (OciBlobs){ 0 };
 }
 
-static char *blob_path(const char *dir, const char *digest)
-{
-	return xasprintf("%s/sha256/%s", dir, manifest_digest_hex(digest));
-}
-
 static void push(OciBlobs *blobs, const char *digest, uint64_t size_bytes)
 {
 	for (size_t i = 0; i < blobs->count; i++)
@@ -34,24 +29,8 @@ static void push(OciBlobs *blobs, const char *digest, uint64_t size_bytes)
 			return; /* a layer that is used twice is there once */
 	blobs->items = xreallocarray(blobs->items, blobs->count + 1, sizeof(*blobs->items));
 	blobs->items[blobs->count++] =
-		(OciBlob){ .digest = xstrdup(digest), .size_bytes = size_bytes };
+		(ManifestBlob){ .digest = xstrdup(digest), .size_bytes = size_bytes };
 	blobs->total_bytes += size_bytes;
-}
-
-/* Is the blob there, whole? */
-static bool take_blob(const char *dir, const ManifestBlob *blob, OciBlobs *blobs)
-{
-	auto_free char *path = NULL;
-	struct stat st;
-
-	if (!manifest_digest_hex(blob->digest))
-		return false;
-	path = blob_path(dir, blob->digest);
-	if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    (uint64_t)st.st_size != blob->size_bytes)
-		return false;
-	push(blobs, blob->digest, blob->size_bytes);
-	return true;
 }
 
 int oci_blobs_find(const char *dir, const char *digest, OciBlobs *out_blobs, Error **err)
@@ -63,10 +42,8 @@ int oci_blobs_find(const char *dir, const char *digest, OciBlobs *out_blobs, Err
 	json_auto_t *doc = NULL;
 	size_t len;
 
-	if (!manifest_digest_hex(digest))
-		return 0;
-	path = blob_path(dir, digest);
-	if (!fs_exists(path))
+	path = manifest_blob_path(dir, digest);
+	if (!path || !fs_exists(path))
 		return 0;
 	if (fs_read(path, JSON_TEXT_MAX, &text, &len, err) < 0 ||
 	    json_parse_text(text, len, &doc, err) < 0 ||
@@ -76,9 +53,13 @@ int oci_blobs_find(const char *dir, const char *digest, OciBlobs *out_blobs, Err
 	if (!blobs.media_type)
 		blobs.media_type = xstrdup(MANIFEST_TYPE);
 	push(&blobs, digest, len);
-	for (size_t i = 0; i < manifest.count; i++)
-		if (!take_blob(dir, &manifest.blobs[i], &blobs))
+	for (size_t i = 0; i < manifest.count; i++) {
+		const ManifestBlob *blob = &manifest.blobs[i];
+
+		if (!manifest_blob_is_here(dir, blob))
 			return 0;
+		push(&blobs, blob->digest, blob->size_bytes);
+	}
 	*out_blobs = blobs;
 	blobs = (OciBlobs){ 0 };
 	return 1;
@@ -178,9 +159,9 @@ static int write_text(int fd, const char *name, const char *text, Error **err)
 	return write_padding(fd, len, err);
 }
 
-static int write_blob(int fd, const char *dir, const OciBlob *blob, Error **err)
+static int write_blob(int fd, const char *dir, const ManifestBlob *blob, Error **err)
 {
-	auto_free char *path = blob_path(dir, blob->digest);
+	auto_free char *path = manifest_blob_path(dir, blob->digest);
 	auto_free char *name = xasprintf("blobs/sha256/%s", manifest_digest_hex(blob->digest));
 	auto_fd from = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 

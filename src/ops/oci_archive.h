@@ -8,17 +8,13 @@
 
 #include <stdint.h>
 
+#include "ops/image_manifest.h"
 #include "util/error.h"
 #include "util/fs.h"
 
-typedef struct OciBlob {
-	char *digest; /* sha256:HEX */
-	uint64_t size_bytes;
-} OciBlob;
-
 /* All that an image consists of. */
 typedef struct OciBlobs {
-	OciBlob *items; /* the manifest first */
+	ManifestBlob *items; /* the manifest first */
 	size_t count;
 	char *media_type; /* of the manifest */
 	uint64_t total_bytes;
