@@ -69,6 +69,16 @@ uint32_t extfs_checksum(uint32_t seed, const void *data, size_t size)
 	return ext2fs_crc32c_le(seed, data, size);
 }
 
+uint32_t extfs_checksum_around(uint32_t seed, const uint8_t *data, size_t size, size_t at,
+			       size_t hole)
+{
+	static const uint8_t nothing[4];
+	uint32_t sum = extfs_checksum(seed, data, at);
+
+	sum = extfs_checksum(sum, nothing, hole);
+	return extfs_checksum(sum, data + at + hole, size - at - hole);
+}
+
 int extfs_read_bytes(const Extfs *fs, uint64_t at, void *data, size_t size, Error **err)
 {
 	uint8_t *bytes = data;
@@ -215,16 +225,13 @@ enum {
 static int check_group_checksum(const Extfs *fs, uint32_t group, const uint8_t *raw, size_t size,
 				Error **err)
 {
-	static const uint8_t nothing[2];
 	uint32_t number = htole32(group);
 	uint32_t sum;
 
 	if (!fs->has_checksums)
 		return 0;
 	sum = extfs_checksum(fs->seed, &number, sizeof(number));
-	sum = extfs_checksum(sum, raw, GROUP_CHECKSUM);
-	sum = extfs_checksum(sum, nothing, sizeof(nothing));
-	sum = extfs_checksum(sum, raw + GROUP_CHECKSUM + 2, size - GROUP_CHECKSUM - 2);
+	sum = extfs_checksum_around(sum, raw, size, GROUP_CHECKSUM, 2);
 	if ((sum & 0xffff) != get16(raw + GROUP_CHECKSUM))
 		return extfs_damaged(err, "the checksum of group %u is wrong", group);
 	return 0;

@@ -54,6 +54,9 @@ enum {
 int extfs_damaged(Error **err, const char *fmt, ...) PRINTF(2, 3);
 
 uint32_t extfs_checksum(uint32_t seed, const void *data, size_t size);
+/* The same where a checksum is a part of what it is of: the `hole` bytes (at most 4) from `at` count as zeros. */
+uint32_t extfs_checksum_around(uint32_t seed, const uint8_t *data, size_t size, size_t at,
+			       size_t hole);
 
 /* Account for `count` more blocks to follow. */
 int extfs_spend(Extfs *fs, uint64_t count, Error **err);

@@ -20,9 +20,10 @@ static bool has_extra(const Extfs *fs, const uint8_t *raw, size_t end)
 
 static int check_checksum(const Extfs *fs, ExtInode *inode, Error **err)
 {
-	static const uint8_t nothing[2];
 	uint32_t number = htole32(inode->number);
 	const uint8_t *raw = inode->raw;
+	const uint8_t *extra = raw + INODE_CORE_SIZE;
+	size_t extra_size = fs->inode_size - INODE_CORE_SIZE;
 	bool is_long = has_extra(fs, raw, INODE_CHECKSUM_HIGH + 2);
 	uint32_t sum, wanted;
 
@@ -30,19 +31,14 @@ static int check_checksum(const Extfs *fs, ExtInode *inode, Error **err)
 	inode->seed = extfs_checksum(inode->seed, raw + INODE_GENERATION, 4);
 	if (!fs->has_checksums)
 		return 0;
-	sum = extfs_checksum(inode->seed, raw, INODE_CHECKSUM);
-	sum = extfs_checksum(sum, nothing, 2);
-	sum = extfs_checksum(sum, raw + INODE_CHECKSUM + 2, INODE_CORE_SIZE - INODE_CHECKSUM - 2);
+	sum = extfs_checksum_around(inode->seed, raw, INODE_CORE_SIZE, INODE_CHECKSUM, 2);
 	wanted = get16(raw + INODE_CHECKSUM);
 	if (is_long) {
-		sum = extfs_checksum(sum, raw + INODE_CORE_SIZE,
-				     INODE_CHECKSUM_HIGH - INODE_CORE_SIZE);
-		sum = extfs_checksum(sum, nothing, 2);
-		sum = extfs_checksum(sum, raw + INODE_CHECKSUM_HIGH + 2,
-				     fs->inode_size - INODE_CHECKSUM_HIGH - 2);
+		sum = extfs_checksum_around(sum, extra, extra_size,
+					    INODE_CHECKSUM_HIGH - INODE_CORE_SIZE, 2);
 		wanted |= (uint32_t)get16(raw + INODE_CHECKSUM_HIGH) << 16;
 	} else {
-		sum = extfs_checksum(sum, raw + INODE_CORE_SIZE, fs->inode_size - INODE_CORE_SIZE);
+		sum = extfs_checksum(sum, extra, extra_size);
 		sum &= 0xffff;
 	}
 	return sum == wanted

@@ -254,16 +254,13 @@ static int take_area(Extfs *fs, const Area *area, ExtXattrs *xattrs, Error **err
 
 static int check_block_checksum(const Extfs *fs, uint64_t number, const uint8_t *block, Error **err)
 {
-	static const uint8_t nothing[4];
 	uint64_t where = htole64(number);
 	uint32_t sum;
 
 	if (!fs->has_checksums)
 		return 0;
 	sum = extfs_checksum(fs->seed, &where, sizeof(where));
-	sum = extfs_checksum(sum, block, BLOCK_CHECKSUM);
-	sum = extfs_checksum(sum, nothing, sizeof(nothing));
-	sum = extfs_checksum(sum, block + BLOCK_CHECKSUM + 4, fs->block_size - BLOCK_CHECKSUM - 4);
+	sum = extfs_checksum_around(sum, block, fs->block_size, BLOCK_CHECKSUM, 4);
 	if (sum != get32(block + BLOCK_CHECKSUM))
 		return extfs_damaged(err, "the checksum of a block of attributes is wrong");
 	return 0;
