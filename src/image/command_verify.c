@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "image/blob_file.h"
 #include "image/commands.h"
 #include "image/confine.h"
 #include "image/digest.h"
@@ -33,6 +33,7 @@ static const char help[] =
 typedef struct Verify {
 	int dir_fd;
 	char **digests;
+	int *fds; /* of each */
 	size_t count;
 	uint64_t total_bytes;
 	uint64_t done_bytes;
@@ -42,20 +43,30 @@ typedef struct Verify {
 
 static void verify_release(Verify *verify)
 {
+	for (size_t i = 0; verify->fds && i < verify->count; i++)
+		close_fd(&verify->fds[i]);
 	close_fd(&verify->dir_fd);
+	free(verify->fds);
 	free(verify->bad_blob);
 }
 
-static int open_blob(const Verify *verify, const char *digest, struct stat *out_st)
+/* All of them before the first byte is read. */
+static int open_all(Verify *verify, Error **err)
 {
-	const char *hex = digest_hex(digest);
-	auto_free char *path = xasprintf("%.*s/%s", (int)(hex - digest - 1), digest, hex);
-	auto_fd fd = openat(verify->dir_fd, path,
-			    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	verify->fds = xcalloc(verify->count, sizeof(*verify->fds));
+	for (size_t i = 0; i < verify->count; i++)
+		verify->fds[i] = -1;
+	for (size_t i = 0; i < verify->count; i++) {
+		const char *digest = verify->digests[i];
+		struct stat st;
 
-	if (fd < 0 || fstat(fd, out_st) < 0 || !S_ISREG(out_st->st_mode))
-		return -1;
-	return steal_fd(&fd);
+		if (blob_file_open(verify->dir_fd, digest, &st, &verify->fds[i], NULL) < 0) {
+			str_assign(&verify->bad_blob, digest);
+			return error_set(err, ERR_FAILED, "blob '%s' is not there", digest);
+		}
+		verify->total_bytes += (uint64_t)st.st_size;
+	}
+	return 0;
 }
 
 static int hash_file(Verify *verify, int fd, Hasher *hasher, Error **err)
@@ -80,24 +91,20 @@ static int hash_file(Verify *verify, int fd, Hasher *hasher, Error **err)
 	}
 }
 
-static int check_blob(Verify *verify, const char *digest, Error **err)
+static int check_blob(Verify *verify, size_t index, Error **err)
 {
-	struct stat st;
-	auto_fd fd = open_blob(verify, digest, &st);
+	const char *digest = verify->digests[index];
 	CLEANUP(hasher_release) Hasher hasher = { 0 };
 	auto_free char *found = NULL;
 
-	if (fd >= 0) {
-		hasher_init(&hasher, digest);
-		if (hash_file(verify, fd, &hasher, err) < 0)
-			return -1;
-		found = hasher_finish(&hasher);
-	}
+	hasher_init(&hasher, digest);
+	if (hash_file(verify, verify->fds[index], &hasher, err) < 0)
+		return -1;
+	found = hasher_finish(&hasher);
 	if (str_equal(found, digest))
 		return 0;
 	str_assign(&verify->bad_blob, digest);
-	return error_set(err, ERR_FAILED, "blob '%s' is %s", digest,
-			 found ? "not what its digest says" : "not there");
+	return error_set(err, ERR_FAILED, "blob '%s' is not what its digest says", digest);
 }
 
 static int work(void *arg, void *report, Error **err)
@@ -105,16 +112,11 @@ static int work(void *arg, void *report, Error **err)
 	Verify *verify = arg;
 
 	(void)report;
-	if (confine_begin(&verify->dir_fd, 1, err) < 0)
+	if (confine_begin(&verify->dir_fd, 1, err) < 0 || open_all(verify, err) < 0 ||
+	    confine_finish(err) < 0)
 		return -1;
-	for (size_t i = 0; i < verify->count; i++) {
-		struct stat st;
-		auto_fd fd = open_blob(verify, verify->digests[i], &st);
-
-		verify->total_bytes += fd < 0 ? 0 : (uint64_t)st.st_size;
-	}
 	for (size_t i = 0; i < verify->count; i++)
-		if (check_blob(verify, verify->digests[i], err) < 0)
+		if (check_blob(verify, i, err) < 0)
 			return -1;
 	event_verified(verify->done_bytes);
 	return 0;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "image/blob_file.h"
 #include "image/digest.h"
 #include "image/layers.h"
 #include "image/source.h"
@@ -33,22 +34,6 @@ static void search_release(Search *search)
 	close_fd(&search->blobs_fd);
 	oci_descriptor_release(&search->found);
 	strv_release(&search->others);
-}
-
-/* Open a regular file, whatever a hostile layout put in its place. */
-static int open_regular(int dir_fd, const char *path, struct stat *out_st, int *out_fd, Error **err)
-{
-	auto_fd fd =
-		openat(dir_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-
-	if (fd < 0)
-		return error_set_errno(err, errno, "open '%s'", path);
-	if (fstat(fd, out_st) < 0)
-		return error_set_errno(err, errno, "look at '%s'", path);
-	if (!S_ISREG(out_st->st_mode))
-		return error_set(err, ERR_FAILED, "'%s' is not a regular file", path);
-	*out_fd = steal_fd(&fd);
-	return 0;
 }
 
 static int read_all(int fd, char *text, size_t length, Error **err)
@@ -88,7 +73,7 @@ static int read_plain(int dir_fd, const char *name, char **out_text, size_t *out
 	auto_fd fd = -1;
 	struct stat st;
 
-	if (open_regular(dir_fd, name, &st, &fd, err) < 0)
+	if (regular_open(dir_fd, name, &st, &fd, err) < 0)
 		return -1;
 	*out_length = (size_t)st.st_size;
 	return read_document(fd, (uint64_t)st.st_size, out_text, err);
@@ -97,13 +82,10 @@ static int read_plain(int dir_fd, const char *name, char **out_text, size_t *out
 static int open_blob(const Search *search, const OciDescriptor *descriptor, int *out_fd,
 		     Error **err)
 {
-	const char *hex = digest_hex(descriptor->digest);
-	auto_free char *path =
-		xasprintf("%.*s/%s", (int)(hex - descriptor->digest - 1), descriptor->digest, hex);
 	auto_fd fd = -1;
 	struct stat st;
 
-	if (open_regular(search->blobs_fd, path, &st, &fd, err) < 0)
+	if (blob_file_open(search->blobs_fd, descriptor->digest, &st, &fd, err) < 0)
 		return error_hint(err, "the layout is incomplete: fetch the image again");
 	if ((uint64_t)st.st_size != descriptor->size) {
 		str_assign(search->options->bad_blob, descriptor->digest);
