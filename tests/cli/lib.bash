@@ -73,6 +73,23 @@ waited() {
 	wait "$1" || status=$?
 }
 
+# ended_by_ctrl_c PROGRAM ARG...: `ember ARG...` is interrupted while PROGRAM works for it: 130, and PROGRAM ends too.
+ended_by_ctrl_c() {
+	local bin=$BATS_TEST_TMPDIR/slow pid
+
+	mkdir "$bin"
+	printf '#!/bin/sh\nexec sleep 60.%d\n' $$ >"$bin/$1"
+	chmod +x "$bin/$1"
+	shift
+	PATH=$bin:$PATH env --default-signal=INT "$EMBER" "$@" 3>&- &
+	pid=$!
+	until_true 10 pgrep -fx "sleep 60\.$$"
+	kill -INT "$pid"
+	waited "$pid"
+	equal "$status" 130
+	run ! pgrep -fx "sleep 60\.$$"
+}
+
 # A failure that ember means: a status of its own, not a sanitizer's 99 nor a signal's.
 refused() {
 	if [ "$status" -lt 1 ] || [ "$status" -gt 8 ]; then
