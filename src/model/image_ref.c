@@ -5,7 +5,7 @@
 #include "model/vm.h"
 #include "util/mem.h"
 
-#define REFERENCE_MAX 512
+#define REFERENCE_MAX 512 /* with host and tag: what is accepted in short is accepted in full */
 #define DOCKER_HOST   "docker.io"
 
 void image_ref_release(ImageRef *ref)
@@ -102,11 +102,9 @@ static int split_tail(const char *text, char *rest, ImageRef *ref, Error **err)
 int image_ref_parse(const char *text, ImageRef *out_ref, Error **err)
 {
 	CLEANUP(image_ref_release) ImageRef ref = { 0 };
-	auto_free char *rest = NULL;
+	auto_free char *rest = NULL, *full = NULL;
 	const char *body, *slash;
 
-	if (strlen(text) > REFERENCE_MAX)
-		return refuse(text, "it is too long", err);
 	if (str_starts_with(text, "docker://"))
 		text += strlen("docker://");
 	if (str_starts_with(text, "http://") || str_starts_with(text, "https://"))
@@ -133,6 +131,9 @@ int image_ref_parse(const char *text, ImageRef *out_ref, Error **err)
 		ref.repository = xasprintf("library/%s", rest);
 	else
 		ref.repository = xstrdup(rest);
+	full = image_ref_text(&ref);
+	if (strlen(full) > REFERENCE_MAX)
+		return refuse(text, "it is too long", err);
 	*out_ref = ref;
 	ref = (ImageRef){ 0 };
 	return 0;

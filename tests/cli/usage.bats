@@ -375,7 +375,6 @@ on_terminal() {
 }
 
 @test "logs on a terminal: nothing that drives it" {
-	command -v script >/dev/null || skip "script is missing"
 	record web
 	printf 'a\033[2Jb\033]0;title\007c\r\n' >"$EMBER_STATE_DIR/vms/web/console.log"
 	run on_terminal "'$EMBER' vm logs web"
@@ -539,7 +538,6 @@ on_terminal() {
 }
 
 @test "colours only on a terminal, and only if wanted" {
-	command -v script >/dev/null || skip "script is missing"
 	expect 2 ember nosuchcommand
 	[[ $stderr != *$'\x1b'* ]]
 	run on_terminal "'$EMBER' nosuchcommand"
