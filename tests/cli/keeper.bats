@@ -124,6 +124,8 @@ gone() {
 	until_true 5 bash -c "'$EMBER' vm inspect victim --format json 3>&- | jq -e '.status == \"stopped\"'"
 	expect 125 ember exec victim -- true
 	contains "$stderr" "ember vm start victim"
+	# The keeper writes it when it is done with everything else.
+	until_true 20 test -e "$EMBER_STATE_DIR/vms/victim/exit.json"
 	equal "$(jq -c '[.reason, .status]' "$EMBER_STATE_DIR/vms/victim/exit.json")" '["killed",137]'
 	expect 0 ember vm start victim
 	expect 0 ember exec victim -- true
