@@ -20,6 +20,7 @@
 #include "image/source.h"
 #include "image/worker.h"
 #include "util/failpoint.h"
+#include "util/fs.h"
 #include "util/mem.h"
 
 /* What is opened before any privilege is given up. */
@@ -97,23 +98,15 @@ static int open_output(const Options *options, Files *files, Error **err)
 static int read_config(const Options *options, Files *files, Error **err)
 {
 	auto_free char *text = xmalloc(OCI_MAX_DOCUMENT + 1);
-	size_t length = 0;
+	size_t length;
 
-	while (length <= OCI_MAX_DOCUMENT) {
-		ssize_t part = read(files->config_fd, text + length, OCI_MAX_DOCUMENT + 1 - length);
-
-		if (part < 0 && errno == EINTR)
-			continue;
-		if (part < 0)
-			return error_set_errno(err, errno, "read the config");
-		if (part == 0)
-			return options->run_config
-				       ? run_document_parse(text, length, &files->source.config.run,
-							    err)
-				       : source_set_config(&files->source, text, length, err);
-		length += (size_t)part;
-	}
-	return error_set(err, ERR_UNSUPPORTED, "the config is larger than 4 MiB");
+	if (fs_read_full(files->config_fd, text, OCI_MAX_DOCUMENT + 1, &length, err) < 0)
+		return error_wrap(err, "read the config");
+	if (length > OCI_MAX_DOCUMENT)
+		return error_set(err, ERR_UNSUPPORTED, "the config is larger than 4 MiB");
+	if (options->run_config)
+		return run_document_parse(text, length, &files->source.config.run, err);
+	return source_set_config(&files->source, text, length, err);
 }
 
 static int find_source(const Options *options, Files *files, Error **err)

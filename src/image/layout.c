@@ -9,6 +9,7 @@
 #include "image/digest.h"
 #include "image/layers.h"
 #include "image/source.h"
+#include "util/fs.h"
 #include "util/mem.h"
 
 /*
@@ -36,33 +37,18 @@ static void search_release(Search *search)
 	strv_release(&search->others);
 }
 
-static int read_all(int fd, char *text, size_t length, Error **err)
-{
-	size_t done = 0;
-
-	while (done < length) {
-		ssize_t part = read(fd, text + done, length - done);
-
-		if (part < 0 && errno == EINTR)
-			continue;
-		if (part < 0)
-			return error_set_errno(err, errno, "read a document");
-		if (part == 0)
-			return error_set(err, ERR_FAILED, "a document ended while it was read");
-		done += (size_t)part;
-	}
-	return 0;
-}
-
 static int read_document(int fd, uint64_t size, char **out_text, Error **err)
 {
 	auto_free char *text = NULL;
+	size_t got;
 
 	if (size > OCI_MAX_DOCUMENT)
 		return error_set(err, ERR_UNSUPPORTED, "a document is larger than 4 MiB");
 	text = xcalloc(size + 1, 1);
-	if (read_all(fd, text, size, err) < 0)
-		return -1;
+	if (fs_read_full(fd, text, size, &got, err) < 0)
+		return error_wrap(err, "read a document");
+	if (got < size)
+		return error_set(err, ERR_FAILED, "a document ended while it was read");
 	*out_text = steal(&text);
 	return 0;
 }
