@@ -5,16 +5,11 @@
 load lib
 
 setup_file() {
-	[ -z "${EMBER_SANITIZED-}" ] || return 0
 	new_state
 	build_kernel
 	boot web busybox --kernel ember
 	in_guest 'for applet in $(busybox --list); do ln -s busybox "/bin/$applet" 2>/dev/null || true; done'
 	give web nft ip
-}
-
-setup() {
-	[ -z "${EMBER_SANITIZED-}" ] || skip "compiled once, in the run without sanitizers; kernel.bats has the rest"
 }
 
 teardown_file() {
@@ -23,7 +18,6 @@ teardown_file() {
 }
 
 teardown() {
-	[ -z "${EMBER_SANITIZED-}" ] || return 0
 	assert_no_leftovers
 }
 
