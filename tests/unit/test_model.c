@@ -100,6 +100,24 @@ static void test_references(void)
 	}
 }
 
+/* What was accepted in short is accepted in full: the full form is what counts. */
+static void test_long_references(void)
+{
+	static const char around[] = "docker.io/library/:latest";
+	const int most = 512 - (int)strlen(around);
+
+	for (int extra = 0; extra <= 1; extra++) {
+		CLEANUP(image_ref_release) ImageRef ref = { 0 };
+		auto_error err = NULL;
+		auto_free char *text = xasprintf("docker://%0*d", most + extra, 0);
+
+		if (extra)
+			CHECK_FAILS(image_ref_parse(text, &ref, &err), err, ERR_USAGE);
+		else
+			CHECK_OK(image_ref_parse(text, &ref, &err), err);
+	}
+}
+
 static void test_long_local_names(void)
 {
 	auto_free char *one = image_name_from_text(
@@ -148,6 +166,7 @@ static void test_machines(void)
 TEST_MAIN({ "names are checked", test_names }, { "sizes need a unit", test_sizes },
 	  { "sizes are shown for people", test_size_text },
 	  { "references and their local names", test_references },
+	  { "the longest reference", test_long_references },
 	  { "long names stay different", test_long_local_names },
 	  { "states and their names", test_states }, { "uuids and macs", test_uuids },
 	  { "machines in OCI's words", test_machines });
