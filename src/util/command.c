@@ -297,3 +297,18 @@ int command_run(Command *cmd, Deadline until, Error **err)
 	error_detail(err, strbuf_str(&w.tail));
 	return -1;
 }
+
+int command_run_writer(Command *cmd, Deadline until, const char *what, Error **err)
+{
+	auto_error cause = NULL;
+	const char *said;
+
+	command_add_env(cmd, "LC_ALL", "C");
+	if (command_run(cmd, until, &cause) == 0)
+		return 0;
+	said = error_detail_text(cause);
+	if (said && strstr(said, strerror(ENOSPC)))
+		return error_set_errno(err, ENOSPC, "%s", what);
+	error_move(err, &cause);
+	return -1;
+}

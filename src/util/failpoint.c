@@ -22,12 +22,15 @@ int failpoint(const char *step, Error **err)
 {
 	const char *fail = getenv("EMBER_FAIL_AT");
 	const char *die = getenv("EMBER_KILL_AT");
+	const char *stop = getenv("EMBER_STOP_AT");
 	const char *steps = getenv("EMBER_STEPS_TO");
 
 	if (steps)
 		note_step(steps, step);
 	if (die && !strcmp(die, step))
 		(void)raise(SIGKILL);
+	if (stop && !strcmp(stop, step))
+		(void)raise(SIGSTOP);
 	if (fail && !strcmp(fail, step))
 		return error_set(err, ERR_FAILED, "made to fail at step '%s'", step);
 	return 0;

@@ -56,6 +56,19 @@ bool fs_exists(const char *path)
 	return lstat(path, &st) == 0;
 }
 
+char *fs_nearest_existing(const char *path)
+{
+	char *dir = xstrdup(path);
+
+	while (!fs_exists(dir) && strcmp(dir, "/") != 0 && strcmp(dir, ".") != 0) {
+		char *parent = path_dirname(dir);
+
+		free(dir);
+		dir = parent;
+	}
+	return dir;
+}
+
 int fs_mkdir(const char *path, mode_t mode, Error **err)
 {
 	struct stat st;

@@ -25,7 +25,9 @@ char *path_dirname(const char *path) MUST_USE;
 /* Absolute, without resolving the last component's existence; owned. */
 int path_absolute(const char *path, char **out_path, Error **err);
 
-bool fs_exists(const char *path);			      /* does not follow a final symlink */
+bool fs_exists(const char *path); /* does not follow a final symlink */
+/* The path, or as much of its beginning as exists; owned. */
+char *fs_nearest_existing(const char *path) MUST_USE;
 int fs_mkdir(const char *path, mode_t mode, Error **err);     /* existing directory is success */
 int fs_mkdir_all(const char *path, mode_t mode, Error **err); /* and all its parents */
 int fs_remove(const char *path, Error **err);		      /* a file; missing is success */
@@ -49,7 +51,8 @@ int fs_read_full(int fd, void *data, size_t len, size_t *out_len, Error **err);
 int fs_write_all(int fd, const void *data, size_t len, Error **err);
 
 /* Bring a whole file into another, which is empty: by sharing its blocks where the filesystem can, else by copying its
- * data; holes stay holes. `progress` may be NULL. Ctrl-C: ERR_CANCELED. */
+ * data; holes stay holes. Either may be a device; one that is written to must be large enough and read as
+ * zeros. `progress` may be NULL. Ctrl-C: ERR_CANCELED. */
 typedef void (*FsProgress)(void *arg, uint64_t done, uint64_t total);
 int fs_copy_contents(int from_fd, int to_fd, FsProgress progress, void *arg, Error **err);
 /* `len` bytes from `offset` of a file on to wherever the other stands, which may be a pipe. */

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "util/cancel.h"
 #include "util/fs.h"
@@ -72,19 +73,11 @@ static bool next_data(int fd, uint64_t size, uint64_t *start, uint64_t *out_end)
 	return *start < size;
 }
 
-int fs_copy_contents(int from_fd, int to_fd, FsProgress progress, void *arg, Error **err)
+static int copy_file(int from_fd, int to_fd, uint64_t size, FsProgress progress, void *arg,
+		     Error **err)
 {
-	struct stat st;
-	uint64_t size, start = 0, end;
+	uint64_t start = 0, end;
 
-	if (fstat(from_fd, &st) < 0)
-		return error_set_errno(err, errno, "look at the file to copy");
-	size = (uint64_t)st.st_size;
-	if (os_clone_contents(from_fd, to_fd) == 0)
-		return 0;
-	if (ftruncate(to_fd, st.st_size) < 0)
-		return error_set_errno(err, errno, "make room for %llu bytes",
-				       (unsigned long long)size);
 	for (; next_data(from_fd, size, &start, &end); start = end) {
 		for (uint64_t at = start; at < end; at += CHUNK_BYTES) {
 			uint64_t len = end - at < CHUNK_BYTES ? end - at : CHUNK_BYTES;
@@ -98,4 +91,56 @@ int fs_copy_contents(int from_fd, int to_fd, FsProgress progress, void *arg, Err
 		}
 	}
 	return 0;
+}
+
+static int write_at(int fd, uint64_t offset, const char *data, size_t len, Error **err)
+{
+	if (lseek(fd, (off_t)offset, SEEK_SET) < 0)
+		return error_set_errno(err, errno, "copy");
+	return fs_write_all(fd, data, len, err);
+}
+
+static bool is_zero(const char *data, size_t len)
+{
+	return data[0] == 0 && memcmp(data, data + 1, len - 1) == 0;
+}
+
+/* A device has no holes that one could ask for: what is zero is one. */
+static int copy_device(int from_fd, int to_fd, uint64_t size, FsProgress progress, void *arg,
+		       Error **err)
+{
+	auto_free char *buffer = xmalloc(BUFFER_BYTES);
+	size_t got;
+
+	if (lseek(from_fd, 0, SEEK_SET) < 0)
+		return error_set_errno(err, errno, "copy");
+	for (uint64_t at = 0; at < size; at += got) {
+		if (fs_read_full(from_fd, buffer, BUFFER_BYTES, &got, err) < 0)
+			return -1;
+		if (got == 0)
+			return error_set(err, ERR_FAILED, "the device became smaller meanwhile");
+		if (!is_zero(buffer, got) && write_at(to_fd, at, buffer, got, err) < 0)
+			return -1;
+		if (progress)
+			progress(arg, at + got, size);
+	}
+	return 0;
+}
+
+int fs_copy_contents(int from_fd, int to_fd, FsProgress progress, void *arg, Error **err)
+{
+	struct stat st, to;
+	off_t size;
+
+	if (fstat(from_fd, &st) < 0 || fstat(to_fd, &to) < 0)
+		return error_set_errno(err, errno, "look at the file to copy");
+	size = S_ISBLK(st.st_mode) ? lseek(from_fd, 0, SEEK_END) : st.st_size;
+	if (size < 0)
+		return error_set_errno(err, errno, "measure the device to copy");
+	if (os_clone_contents(from_fd, to_fd) == 0)
+		return 0;
+	if (!S_ISBLK(to.st_mode) && ftruncate(to_fd, size) < 0)
+		return error_set_errno(err, errno, "make room for %lld bytes", (long long)size);
+	return S_ISBLK(st.st_mode) ? copy_device(from_fd, to_fd, (uint64_t)size, progress, arg, err)
+				   : copy_file(from_fd, to_fd, (uint64_t)size, progress, arg, err);
 }

@@ -58,6 +58,27 @@ int os_probe_clone(const char *dir);
 /* Files made in that directory from now on copy shared blocks in small units when they are written
  * to, where the filesystem has such a choice (XFS reserves 128 KiB for each 4 KiB otherwise). */
 int os_prefer_small_copies(const char *dir);
+/* Files made in that directory from now on are not compressed, unless whoever mounted it forces that: compressed files
+ * take a thousand times longer to clone. Where nothing compresses it is so already. */
+int os_avoid_compression(const char *dir);
+/* Would a file made there be compressed all the same? *out_mount is where what forces it is mounted; NULL: the directory
+ * is marked so. Owned. */
+bool os_compresses(const char *dir, char **out_mount);
+/* Where the bytes of an open file lie in its filesystem, piece by piece in the file's order, from its beginning up to
+ * `size`. What was written to it and is still in memory goes to the disk first. (FIEMAP; F_LOG2PHYS_EXT on macOS.)
+ * `visit` returns false to stop. EOPNOTSUPP where the filesystem does not tell. */
+typedef enum OsPlace {
+	OS_PLACE_BLOCKS, /* at `physical`, which means the same in all files of the filesystem */
+	OS_PLACE_OWN, /* in memory still, or among the metadata: nobody else's, whatever `physical` says */
+	OS_PLACE_UNKNOWN, /* compressed or encrypted: `bytes` is not what it takes */
+} OsPlace;
+typedef struct OsExtent {
+	uint64_t physical;
+	uint64_t bytes;
+	OsPlace place;
+} OsExtent;
+typedef bool (*OsExtentVisit)(const OsExtent *extent, void *arg);
+int os_extents(int fd, uint64_t size, OsExtentVisit visit, void *arg);
 /* fsync that reaches the disk (F_FULLFSYNC on macOS). */
 int os_sync_fd(int fd);
 /* Does syncing a new file in that directory bring its name to the disk too? Where it does, syncing the
@@ -75,12 +96,15 @@ int os_rename_exchange(const char *one, const char *other);
 
 /* An fd that becomes readable when something is written to the open file, until it is cleared. */
 int os_watch_file(int fd);
+/* The same for names that appear in a directory. */
+int os_watch_dir(const char *dir);
 void os_watch_clear(int watch_fd);
 
 /* Does this system let programs like crun make containers? */
 bool os_can_contain(void);
 
-/* The directory of the running executable. */
+/* The running executable, and its directory. */
+int os_executable(char **out_path);
 int os_executable_dir(char **out_dir);
 /* Physical memory in bytes. */
 int os_memory_bytes(uint64_t *out_bytes);

@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
+#include <mntent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -26,6 +28,7 @@
 #include "util/mem.h"
 
 #define COW_UNIT_BYTES 4096
+#define EXTENT_BATCH   512
 
 /* proc(5): field 22 of /proc/PID/stat is the start time, field 3 the state. The name in field 2 may
  * hold anything, so counting starts behind its last parenthesis. */
@@ -250,6 +253,53 @@ int os_probe_clone(const char *dir)
 	return ioctl(to, FICLONE, from) == 0;
 }
 
+/* Documentation/filesystems/fiemap.rst. An unknown place is also what an allocation that is delayed has. */
+static OsPlace place_of(uint32_t flags)
+{
+	if (flags & (FIEMAP_EXTENT_ENCODED | FIEMAP_EXTENT_DATA_ENCRYPTED))
+		return OS_PLACE_UNKNOWN;
+	if (flags & (FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_DATA_TAIL))
+		return OS_PLACE_OWN;
+	return (flags & FIEMAP_EXTENT_UNKNOWN) ? OS_PLACE_UNKNOWN : OS_PLACE_BLOCKS;
+}
+
+int os_extents(int fd, uint64_t size, OsExtentVisit visit, void *arg)
+{
+	/* A header with an array of no size at its end, and room for that. */
+	_Alignas(struct fiemap) char
+		bytes[sizeof(struct fiemap) + EXTENT_BATCH * sizeof(struct fiemap_extent)] = { 0 };
+	struct fiemap *map = (struct fiemap *)bytes;
+	uint64_t at = 0;
+	bool is_last = false;
+
+	while (at < size && !is_last) {
+		*map = (struct fiemap){ .fm_start = at,
+					.fm_length = size - at,
+					.fm_flags = FIEMAP_FLAG_SYNC,
+					.fm_extent_count = EXTENT_BATCH };
+		if (ioctl(fd, FS_IOC_FIEMAP, map) < 0)
+			return -1;
+		is_last = map->fm_mapped_extents < EXTENT_BATCH;
+		for (uint32_t i = 0; i < map->fm_mapped_extents; i++) {
+			const struct fiemap_extent *found = &map->fm_extents[i];
+			uint64_t from = found->fe_logical > at ? found->fe_logical : at;
+			uint64_t to = found->fe_logical + found->fe_length;
+			OsExtent extent = { .physical = found->fe_physical + from -
+							found->fe_logical,
+					    .place = place_of(found->fe_flags) };
+
+			to = to < size ? to : size;
+			if (to <= from)
+				continue;
+			extent.bytes = to - from;
+			at = to;
+			if (!visit(&extent, arg))
+				return 0;
+		}
+	}
+	return 0;
+}
+
 /* xfs(5), ioctl_xfs_fsgetxattr(2): the hint is inherited from the directory. */
 int os_prefer_small_copies(const char *dir)
 {
@@ -268,19 +318,81 @@ int os_prefer_small_copies(const char *dir)
 	return ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
 }
 
+/* btrfs(5): files inherit the mark that chattr(1) calls `m`. */
+int os_avoid_compression(const char *dir)
+{
+	auto_fd fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct statfs st;
+	int flags;
+
+	if (fd < 0 || fstatfs(fd, &st) < 0)
+		return -1;
+	if (st.f_type != BTRFS_SUPER_MAGIC)
+		return 0;
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+		return -1;
+	flags = (flags & ~FS_COMPR_FL) | FS_NOCOMP_FL;
+	return ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
+/* The options that the filesystem of a resolved path is mounted with, and where. Both owned. */
+static int find_mount(const char *path, char **out_mount, char **out_options)
+{
+	FILE *table = setmntent("/proc/self/mounts", "re");
+	const struct mntent *entry;
+	size_t best = 0;
+
+	while (table && (entry = getmntent(table)) != NULL) {
+		size_t len = strlen(entry->mnt_dir);
+		bool is_root = len == 1;
+
+		if (len < best || strncmp(path, entry->mnt_dir, len) != 0 ||
+		    (!is_root && path[len] != '/' && path[len] != '\0'))
+			continue;
+		best = len;
+		str_assign(out_mount, entry->mnt_dir);
+		str_assign(out_options, entry->mnt_opts);
+	}
+	if (table)
+		(void)endmntent(table);
+	return *out_mount ? 0 : -1;
+}
+
+bool os_compresses(const char *dir, char **out_mount)
+{
+	auto_fd fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_free char *path = realpath(dir, NULL);
+	auto_free char *mount = NULL;
+	auto_free char *options = NULL;
+	struct statfs st;
+	int flags = 0;
+	bool is_forced, is_mounted_so;
+
+	if (fd < 0 || !path || fstatfs(fd, &st) < 0 || st.f_type != BTRFS_SUPER_MAGIC ||
+	    ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 || find_mount(path, &mount, &options) < 0)
+		return false;
+	is_forced = strstr(options, "compress-force") != NULL;
+	is_mounted_so = strstr(options, "compress=") != NULL && !(flags & FS_NOCOMP_FL);
+	if (is_forced || is_mounted_so)
+		*out_mount = steal(&mount);
+	return is_forced || is_mounted_so || (flags & FS_COMPR_FL);
+}
+
 int os_sync_fd(int fd)
 {
 	return fsync(fd);
 }
 
 /* btrfs logs a new file together with its names and new parents (fs/btrfs/tree-log.c,
- * btrfs_log_inode_parent); a directory synced after it is a second commit of the log. XFS does the
- * same but takes next to nothing for the second, so it need not be trusted. */
+ * btrfs_log_inode_parent). On XFS a file and its name are made by one transaction, and forcing the log
+ * up to the file's last change forces what stands before it in the log (fs/xfs/xfs_inode.c, xfs_create;
+ * xfs_log.c, xfs_log_force_seq). A directory synced after it is one more commit, or a wait for nothing. */
 bool os_sync_brings_name(const char *dir)
 {
 	struct statfs st;
 
-	return statfs(dir, &st) == 0 && st.f_type == BTRFS_SUPER_MAGIC;
+	return statfs(dir, &st) == 0 &&
+	       (st.f_type == BTRFS_SUPER_MAGIC || st.f_type == XFS_SUPER_MAGIC);
 }
 
 int os_memory_file(const char *label)
@@ -329,6 +441,15 @@ int os_watch_file(int fd)
 	return steal_fd(&watch);
 }
 
+int os_watch_dir(const char *dir)
+{
+	auto_fd watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	if (watch < 0 || inotify_add_watch(watch, dir, IN_CREATE | IN_MOVED_TO) < 0)
+		return -1;
+	return steal_fd(&watch);
+}
+
 void os_watch_clear(int watch_fd)
 {
 	char events[4096];
@@ -350,7 +471,7 @@ bool os_can_contain(void)
 	       (prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN) == 1 && access(groups, W_OK) == 0);
 }
 
-int os_executable_dir(char **out_dir)
+int os_executable(char **out_path)
 {
 	char path[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
@@ -358,6 +479,16 @@ int os_executable_dir(char **out_dir)
 	if (len < 0)
 		return -1;
 	path[len] = '\0';
+	*out_path = xstrdup(path);
+	return 0;
+}
+
+int os_executable_dir(char **out_dir)
+{
+	auto_free char *path = NULL;
+
+	if (os_executable(&path) < 0)
+		return -1;
 	*out_dir = path_dirname(path);
 	return 0;
 }

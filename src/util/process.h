@@ -82,6 +82,9 @@ char *command_text(const Command *cmd);
 
 /* Run to the end: 0 only for exit status 0. */
 int command_run(Command *cmd, Deadline until, Error **err);
+/* The same for a program that writes files: where what it said is that the disk is full, the error is the ENOSPC of `what`, in place of
+ * a line for each file. It must speak English: LC_ALL=C. */
+int command_run_writer(Command *cmd, Deadline until, const char *what, Error **err);
 /* Start and leave running; stderr_fd/stdout_fd as set. */
 int command_spawn(Command *cmd, pid_t *out_pid, Error **err);
 
@@ -90,6 +93,8 @@ void command_release(Command *cmd);
 
 /* Is the program on PATH (or at the path)? The full path, owned, or NULL. */
 char *program_find(const char *name);
+/* The same for a program of administrators, which are not on everybody's PATH, not even on that of `su`. */
+char *program_find_admin(const char *name);
 /* The Debian package that has it, NULL: not one that we know of. */
 const char *program_package(const char *name);
 /* "apt-get install qemu-system-x86": a hint for a missing program; a general one for programs we do

@@ -20,6 +20,12 @@ static const struct {
 	{ "docker", "docker.io" },
 	{ "mkfs.btrfs", "btrfs-progs" },
 	{ "mkfs.xfs", "xfsprogs" },
+	{ "xfs_growfs", "xfsprogs" },
+	/* The second package has the kernel module. */
+	{ "zfs", "zfsutils-linux zfs-dkms" },
+	{ "zpool", "zfsutils-linux zfs-dkms" },
+	{ "thin_check", "thin-provisioning-tools" },
+	{ "thin_ls", "thin-provisioning-tools" },
 	{ "dpkg-deb", "dpkg" },
 	{ "e2fsck", "e2fsprogs" },
 	{ "apt-get", "apt" },
@@ -40,6 +46,9 @@ static const struct {
 	{ "gzip", "gzip" },
 };
 
+/* Those of which Debian has the packages in a section that is not on by default. */
+static const char *const contrib[] = { "zfs", "zpool" };
+
 char *program_find(const char *name)
 {
 	const char *path = getenv("PATH");
@@ -59,6 +68,19 @@ char *program_find(const char *name)
 	return NULL;
 }
 
+char *program_find_admin(const char *name)
+{
+	static const char *const places[] = { "/usr/sbin", "/sbin" };
+	char *found = program_find(name);
+
+	for (size_t i = 0; i < ARRAY_SIZE(places) && !found; i++) {
+		auto_free char *elsewhere = xasprintf("%s/%s", places[i], name);
+
+		found = program_find(elsewhere);
+	}
+	return found;
+}
+
 const char *program_package(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(packages); i++)
@@ -71,6 +93,11 @@ char *program_install_hint(const char *name)
 {
 	const char *package = program_package(name);
 
+	for (size_t i = 0; i < ARRAY_SIZE(contrib); i++)
+		if (!strcmp(contrib[i], name))
+			return xasprintf("install it from Debian's contrib section: "
+					 "apt-get install %s",
+					 package);
 	if (package)
 		return xasprintf("install it: apt-get install %s", package);
 	return xasprintf("install the package that has '%s', or put it on PATH", name);
