@@ -7,6 +7,8 @@ void config_release(Config *config)
 	free(config->instance_id);
 	free(config->storage);
 	free(config->storage_path);
+	free(config->storage_pool);
+	free(config->storage_dataset);
 	free(config->kernel);
 	free(config->hypervisor);
 	free(config->network);

@@ -8,10 +8,12 @@
 #include "util/compiler.h"
 
 typedef struct Config {
-	char *instance_id;  /* 4 hex digits; marks every resource outside the state directory */
-	char *storage;	    /* reflink, btrfs, xfs */
-	char *storage_path; /* a managed store's file or device; NULL otherwise */
-	uint64_t storage_size_bytes; /* of a managed store's file */
+	char *instance_id; /* 4 hex digits; marks every resource outside the state directory */
+	char *storage;	   /* the name of a storage back end */
+	char *storage_path; /* the file or device of a store of our own; NULL: its default, or none */
+	char *storage_pool;	     /* zfs; NULL: its default, or none */
+	char *storage_dataset;	     /* zfs; NULL: its default, or none */
+	uint64_t storage_size_bytes; /* of the file of a store of our own */
 	char *kernel;		     /* default kernel: a name or an absolute path */
 	char *hypervisor;	     /* auto or a name */
 	char *network;		     /* auto or a name */

@@ -83,6 +83,15 @@ char *size_text(uint64_t bytes)
 	return xasprintf("%" PRIu64 " B", bytes);
 }
 
+char *size_typed(uint64_t bytes)
+{
+	if (bytes % TIB == 0)
+		return xasprintf("%lluT", (unsigned long long)(bytes / TIB));
+	if (bytes % GIB == 0)
+		return xasprintf("%lluG", (unsigned long long)(bytes / GIB));
+	return xasprintf("%lluM", (unsigned long long)(bytes / MIB));
+}
+
 char *time_text_now(void)
 {
 	time_t now = time(NULL);

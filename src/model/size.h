@@ -21,6 +21,8 @@ int size_parse(const char *flag, const char *text, uint64_t *out_bytes, Error **
 int size_parse_mib(const char *flag, const char *text, uint64_t *out_mib, Error **err);
 /* "1.5 GiB", "512 MiB", "0 B"; owned. */
 char *size_text(uint64_t bytes);
+/* The same exactly and as size_parse takes it: "16G"; what is below a MiB is left off. Owned. */
+char *size_typed(uint64_t bytes);
 
 /* RFC 3339 UTC with seconds: "2026-11-23T10:16:00Z"; owned. */
 char *time_text_now(void);

@@ -95,6 +95,49 @@ void env_merge(Strv *env, const Strv *over)
 	}
 }
 
+void vm_wish_kernel(Vm *vm, const char *wish)
+{
+	str_assign(&vm->kernel, wish);
+	str_assign(&vm->kernel_path, wish && *wish == '/' ? wish : NULL);
+}
+
+void vm_wish_hypervisor(Vm *vm, const char *wish)
+{
+	str_assign(&vm->hypervisor_wish, wish);
+	if (wish && strcmp(wish, "auto") != 0)
+		str_assign(&vm->hypervisor, wish);
+}
+
+static void remove_pair(Strv *pairs, const char *name, size_t name_len)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < pairs->count; i++) {
+		const char *pair = pairs->items[i];
+
+		if (!strncmp(pair, name, name_len) && pair[name_len] == '=')
+			free(pairs->items[i]);
+		else
+			pairs->items[kept++] = pairs->items[i];
+	}
+	if (pairs->items)
+		pairs->items[kept] = NULL;
+	pairs->count = kept;
+}
+
+void pairs_edit(Strv *pairs, const Strv *edits)
+{
+	for (size_t i = 0; i < edits->count; i++) {
+		const char *edit = edits->items[i];
+		const Strv one = { .items = &edits->items[i], .count = 1 };
+
+		if (strchr(edit, '='))
+			env_merge(pairs, &one);
+		else
+			remove_pair(pairs, edit, strlen(edit) - 1);
+	}
+}
+
 static void ports_release(Ports *ports)
 {
 	for (size_t i = 0; i < ports->count; i++)
@@ -125,13 +168,17 @@ void vm_network_release(VmNetwork *network)
 void vm_release(Vm *vm)
 {
 	free(vm->name);
+	free(vm->former_name);
 	free(vm->id);
 	free(vm->image);
 	free(vm->image_id);
 	free(vm->kernel);
+	free(vm->kernel_path);
+	free(vm->volume);
 	free(vm->disk_path);
 	free(vm->boot_args);
 	free(vm->hypervisor);
+	free(vm->hypervisor_wish);
 	free(vm->accelerator);
 	free(vm->network_mode);
 	free(vm->subnet);
@@ -140,6 +187,8 @@ void vm_release(Vm *vm)
 	free(vm->created_at);
 	free(vm->started_at);
 	free(vm->parent_vm);
+	free(vm->parent_id);
+	free(vm->parent_snapshot);
 	strv_release(&vm->labels);
 	strv_release(&vm->env);
 	free(vm->user);

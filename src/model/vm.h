@@ -56,30 +56,37 @@ typedef struct VmNetwork {
 
 typedef struct Vm {
 	char *name;
-	char *id; /* UUID; also the name of its volume and of everything else outside its directory
-		   */
+	char *former_name; /* while a rename is under way; never set in a record that was read */
+	char *id;     /* UUID; also the name of everything outside its directory but its volume */
+	char *volume; /* UUID; the same as `id` until a snapshot is restored */
 	VmState state;
+	bool is_stuck;	/* seen, never recorded: PAUSED since its disk takes no more writes */
 	char *image;	/* local image name; the image may be gone by now */
 	char *image_id; /* UUID of that image */
 	uint32_t cpus;
 	uint64_t memory_mib;
 	uint64_t disk_size_mib;
-	char *kernel; /* name of a kernel of this installation, or an absolute path */
+	uint64_t disk_resize_mib; /* a resize to that is under way, or was cut off; 0: none */
+	char *kernel; /* the wish: name of a kernel of this installation, or an absolute path */
+	char *kernel_path; /* the file it booted last, or was told to; NULL: known when it boots */
 	char *disk_path;
-	char *boot_args;    /* added by the user; NULL: none */
-	char *hypervisor;   /* what it last ran with; NULL: never ran and no wish */
-	char *accelerator;  /* kvm, tcg; NULL: never ran */
-	char *network_mode; /* the wish: user, none, ... */
+	char *boot_args;  /* added by the user; NULL: none */
+	char *hypervisor; /* what it ran with last, or was told to; NULL: known when it boots */
+	char *hypervisor_wish; /* auto, qemu, ...; NULL: the installation's */
+	char *accelerator;     /* kvm, tcg; NULL: never ran */
+	char *network_mode;    /* the wish: user, none, ... */
 	char *subnet;
 	VmNetwork network;
 	Ports ports;
 	ProcId process; /* the hypervisor; pid 0 when it does not run */
 	ProcId keeper;
-	char *created_at; /* RFC 3339 UTC */
-	char *started_at; /* NULL: never ran */
-	char *parent_vm;  /* name of the VM it was forked from, at that time */
-	Strv labels;	  /* K=V */
-	bool has_init;	  /* the image brings its own init */
+	char *created_at;      /* RFC 3339 UTC */
+	char *started_at;      /* NULL: never ran */
+	char *parent_vm;       /* name of the VM it was forked from; that VM may be gone by now */
+	char *parent_id;       /* its UUID; NULL in records of an older ember */
+	char *parent_snapshot; /* of that VM's, if it was forked from one */
+	Strv labels;	       /* K=V */
+	bool has_init;	       /* the image brings its own init */
 	/* What every exec sees: the image's values with --env and --user of create on top. */
 	Strv env;
 	char *user;
@@ -107,6 +114,12 @@ char *vm_mac(const char *vm_id);
 
 /* NAME=VALUE pairs of `over` replace those of the same name in `env`, or join them. */
 void env_merge(Strv *env, const Strv *over);
+/* Each edit is NAME=VALUE, which replaces or joins, or NAME-, which removes. */
+void pairs_edit(Strv *pairs, const Strv *edits);
+
+/* Wishes, NULL for the default, and what they tell already of what it will run with. A kernel's path is absolute. */
+void vm_wish_kernel(Vm *vm, const char *wish);
+void vm_wish_hypervisor(Vm *vm, const char *wish);
 
 /* Go to another state; a transition that is not allowed is a programming error. */
 void vm_set_state(Vm *vm, VmState to);
