@@ -13,7 +13,7 @@
 #define MEMORY_MAX_MIB (16 * TIB / MIB)
 #define CPUS_MAX       4096
 
-static int check_schema(const json_t *doc, Error **err)
+int record_check_schema(const json_t *doc, Error **err)
 {
 	uint64_t schema = 0;
 
@@ -139,17 +139,24 @@ json_t *vm_to_json(const Vm *vm)
 
 	json_put_u64(doc, "schema", RECORD_SCHEMA);
 	json_put_string(doc, "name", vm->name);
+	if (vm->former_name)
+		json_put_string(doc, "former_name", vm->former_name);
 	json_put_string(doc, "id", vm->id);
+	json_put_string(doc, "volume", vm->volume);
 	json_put_string(doc, "status", vm_state_name(vm->state));
 	json_put_string(doc, "image", vm->image);
 	json_put_string(doc, "image_id", vm->image_id);
 	json_put_u64(doc, "cpus", vm->cpus);
 	json_put_u64(doc, "memory_mib", vm->memory_mib);
 	json_put_u64(doc, "disk_size_mib", vm->disk_size_mib);
-	json_put_string(doc, "kernel_path", vm->kernel);
+	if (vm->disk_resize_mib)
+		json_put_u64(doc, "disk_resize_mib", vm->disk_resize_mib);
+	json_put_string(doc, "kernel", vm->kernel);
+	json_put_string(doc, "kernel_path", vm->kernel_path);
 	json_put_string(doc, "disk_path", vm->disk_path);
 	json_put_string(doc, "boot_args", vm->boot_args);
 	json_put_string(doc, "hypervisor", vm->hypervisor);
+	json_put_string(doc, "hypervisor_wish", vm->hypervisor_wish);
 	json_put_string(doc, "accelerator", vm->accelerator);
 	json_put_string(doc, "network_mode", vm->network_mode);
 	json_put_string(doc, "subnet", vm->subnet);
@@ -160,6 +167,8 @@ json_t *vm_to_json(const Vm *vm)
 	json_put_string(doc, "created_at", vm->created_at);
 	json_put_string(doc, "started_at", vm->started_at);
 	json_put_string(doc, "parent_vm", vm->parent_vm);
+	json_put_string(doc, "parent_id", vm->parent_id);
+	json_put_string(doc, "parent_snapshot", vm->parent_snapshot);
 	json_put_pairs(doc, "labels", &vm->labels);
 	json_put_bool(doc, "has_init", vm->has_init);
 	json_put_strv(doc, "env", &vm->env);
@@ -173,17 +182,32 @@ json_t *vm_to_json(const Vm *vm)
 	return doc;
 }
 
+bool records_same_vm(const Vm *a, const Vm *b)
+{
+	json_auto_t *one = vm_to_json(a);
+	json_auto_t *other = vm_to_json(b);
+
+	return json_equal(one, other);
+}
+
 /* What every record must have, and what makes it usable as part of a path. */
 static int get_identity(const json_t *doc, Vm *vm, Error **err)
 {
 	auto_free char *status = NULL;
 
 	if (json_get_string(doc, "name", &vm->name, err) < 0 ||
+	    json_get_string_opt(doc, "former_name", &vm->former_name, err) < 0 ||
 	    json_get_string(doc, "id", &vm->id, err) < 0 ||
 	    json_get_string(doc, "status", &status, err) < 0 || name_check("vm", vm->name, err) < 0)
 		return -1;
+	if (json_get_string_opt(doc, "volume", &vm->volume, err) < 0)
+		return -1;
 	if (!uuid_is_valid(vm->id))
 		return error_set(err, ERR_FAILED, "field 'id' is not a UUID");
+	if (!vm->volume)
+		vm->volume = xstrdup(vm->id); /* as in every record of an older ember */
+	if (!uuid_is_valid(vm->volume))
+		return error_set(err, ERR_FAILED, "field 'volume' is not a UUID");
 	if (!vm_state_parse(status, &vm->state) || vm->state == VM_BROKEN)
 		return error_set(err, ERR_FAILED, "field 'status' has an unknown value");
 	return 0;
@@ -196,9 +220,12 @@ static int get_shape(const json_t *doc, Vm *vm, Error **err)
 	if (json_get_u64(doc, "cpus", CPUS_MAX, &cpus, err) < 0 ||
 	    json_get_u64(doc, "memory_mib", MEMORY_MAX_MIB, &vm->memory_mib, err) < 0 ||
 	    json_get_u64(doc, "disk_size_mib", DISK_MAX_MIB, &vm->disk_size_mib, err) < 0 ||
-	    json_get_string_opt(doc, "kernel_path", &vm->kernel, err) < 0 ||
+	    json_get_u64_opt(doc, "disk_resize_mib", DISK_MAX_MIB, &vm->disk_resize_mib, err) < 0 ||
+	    json_get_string_opt(doc, "kernel", &vm->kernel, err) < 0 ||
+	    json_get_string_opt(doc, "kernel_path", &vm->kernel_path, err) < 0 ||
 	    json_get_string_opt(doc, "boot_args", &vm->boot_args, err) < 0 ||
 	    json_get_string_opt(doc, "hypervisor", &vm->hypervisor, err) < 0 ||
+	    json_get_string_opt(doc, "hypervisor_wish", &vm->hypervisor_wish, err) < 0 ||
 	    json_get_string_opt(doc, "accelerator", &vm->accelerator, err) < 0 ||
 	    json_get_string_opt(doc, "network_mode", &vm->network_mode, err) < 0 ||
 	    json_get_string_opt(doc, "subnet", &vm->subnet, err) < 0)
@@ -215,6 +242,8 @@ static int get_history(const json_t *doc, Vm *vm, Error **err)
 	    json_get_string_opt(doc, "created_at", &vm->created_at, err) < 0 ||
 	    json_get_string_opt(doc, "started_at", &vm->started_at, err) < 0 ||
 	    json_get_string_opt(doc, "parent_vm", &vm->parent_vm, err) < 0 ||
+	    json_get_string_opt(doc, "parent_id", &vm->parent_id, err) < 0 ||
+	    json_get_string_opt(doc, "parent_snapshot", &vm->parent_snapshot, err) < 0 ||
 	    json_get_bool_opt(doc, "has_init", &vm->has_init, err) < 0 ||
 	    json_get_strv_opt(doc, "env", &vm->env, err) < 0 ||
 	    json_get_string_opt(doc, "user", &vm->user, err) < 0 ||
@@ -225,12 +254,24 @@ static int get_history(const json_t *doc, Vm *vm, Error **err)
 	return 0;
 }
 
+/* Records of an older ember have one field for what was wished and what was. */
+static void tell_wishes(const json_t *doc, Vm *vm)
+{
+	if (!json_object_get(doc, "kernel")) {
+		auto_free char *kernel = steal(&vm->kernel_path);
+
+		vm_wish_kernel(vm, kernel);
+	}
+	if (!json_object_get(doc, "hypervisor_wish") && !vm->started_at)
+		vm_wish_hypervisor(vm, vm->hypervisor);
+}
+
 int vm_from_json(const json_t *doc, Vm *out_vm, Error **err)
 {
 	auto_vm Vm vm = { 0 };
 	const json_t *ssh = NULL;
 
-	if (check_schema(doc, err) < 0 || get_identity(doc, &vm, err) < 0 ||
+	if (record_check_schema(doc, err) < 0 || get_identity(doc, &vm, err) < 0 ||
 	    get_shape(doc, &vm, err) < 0 || get_history(doc, &vm, err) < 0 ||
 	    network_from_json(doc, &vm.network, err) < 0 ||
 	    ports_from_json(doc, &vm.ports, err) < 0 ||
@@ -242,6 +283,7 @@ int vm_from_json(const json_t *doc, Vm *out_vm, Error **err)
 	if (ssh && (json_get_string_opt(ssh, "user", &vm.ssh_user, err) < 0 ||
 		    json_get_string_opt(ssh, "key", &vm.ssh_key, err) < 0))
 		return error_wrap(err, "field 'ssh'");
+	tell_wishes(doc, &vm);
 	*out_vm = vm;
 	vm = (Vm){ 0 };
 	return 0;
@@ -272,7 +314,7 @@ int image_from_json(const json_t *doc, Image *out_image, Error **err)
 	auto_image Image image = { 0 };
 	const json_t *config = NULL;
 
-	if (check_schema(doc, err) < 0 ||
+	if (record_check_schema(doc, err) < 0 ||
 	    json_get_string(doc, "local_name", &image.name, err) < 0 ||
 	    name_check("image", image.name, err) < 0 ||
 	    json_get_string_opt(doc, "former_name", &image.former_name, err) < 0 ||
@@ -303,6 +345,8 @@ json_t *config_to_json(const Config *config)
 	json_put_string(doc, "instance_id", config->instance_id);
 	json_put_string(doc, "storage", config->storage);
 	json_put_string(doc, "storage_path", config->storage_path);
+	json_put_string(doc, "storage_pool", config->storage_pool);
+	json_put_string(doc, "storage_dataset", config->storage_dataset);
 	json_put_u64(doc, "storage_size_bytes", config->storage_size_bytes);
 	json_put_string(doc, "kernel", config->kernel);
 	json_put_string(doc, "hypervisor", config->hypervisor);
@@ -315,10 +359,12 @@ int config_from_json(const json_t *doc, Config *out_config, Error **err)
 {
 	auto_config Config config = { 0 };
 
-	if (check_schema(doc, err) < 0 ||
+	if (record_check_schema(doc, err) < 0 ||
 	    json_get_string(doc, "instance_id", &config.instance_id, err) < 0 ||
 	    json_get_string(doc, "storage", &config.storage, err) < 0 ||
 	    json_get_string_opt(doc, "storage_path", &config.storage_path, err) < 0 ||
+	    json_get_string_opt(doc, "storage_pool", &config.storage_pool, err) < 0 ||
+	    json_get_string_opt(doc, "storage_dataset", &config.storage_dataset, err) < 0 ||
 	    json_get_u64_opt(doc, "storage_size_bytes", INT64_MAX, &config.storage_size_bytes,
 			     err) < 0 ||
 	    json_get_string_opt(doc, "kernel", &config.kernel, err) < 0 ||

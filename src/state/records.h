@@ -16,8 +16,11 @@
 
 #define RECORD_SCHEMA 1
 
+/* Is that a record, of a schema that we know? */
+int record_check_schema(const json_t *doc, Error **err);
 json_t *vm_to_json(const Vm *vm); /* also what `vm inspect --format json` prints */
 int vm_from_json(const json_t *doc, Vm *out_vm, Error **err);
+bool records_same_vm(const Vm *a, const Vm *b); /* would their records be the same? */
 json_t *image_to_json(const Image *image);
 int image_from_json(const json_t *doc, Image *out_image, Error **err);
 json_t *config_to_json(const Config *config);
@@ -41,5 +44,7 @@ int records_write_image_at(const char *dir, const Image *image, bool durable, Er
 /* All of them, sorted by name; an unreadable one has only its name (id NULL). */
 int records_list_images(const Store *store, ImageList *out_list, Error **err);
 
+/* The volumes that a directory of tmp/, vms/, images/ or trash/ claims by the records in it, added to the list. */
+void records_read_volumes_at(const char *dir, Strv *out_volumes);
 /* The id that a directory of tmp/, vms/, images/ or trash/ claims by its vm.json or image.json; NULL when it has none. Owned. */
 char *records_read_id_at(const char *dir);

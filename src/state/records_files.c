@@ -7,6 +7,7 @@
 #include "model/uuid.h"
 #include "state/launch.h"
 #include "state/records.h"
+#include "state/snapshots.h"
 #include "util/fs.h"
 #include "util/json.h"
 #include "util/mem.h"
@@ -61,6 +62,15 @@ static int check_name(const char *dir, const char *name, Error **err)
 	return error_set(err, ERR_FAILED, "the record is that of '%s'", name);
 }
 
+/* The record of what is renamed has both names, and the directory tells which one holds. *former_name is used up. */
+static int settle_name(const char *dir, char **name, char **former_name, Error **err)
+{
+	if (*former_name && check_name(dir, *former_name, NULL) == 0)
+		str_assign(name, *former_name);
+	str_assign(former_name, NULL);
+	return check_name(dir, *name, err);
+}
+
 int records_read_vm_at(const char *dir, Vm *out_vm, Error **err)
 {
 	auto_vm Vm vm = { 0 };
@@ -68,7 +78,7 @@ int records_read_vm_at(const char *dir, Vm *out_vm, Error **err)
 
 	if (read_document(dir, "vm.json", &doc, err) < 0)
 		return -1;
-	if (vm_from_json(doc, &vm, err) < 0 || check_name(dir, vm.name, err) < 0)
+	if (vm_from_json(doc, &vm, err) < 0 || settle_name(dir, &vm.name, &vm.former_name, err) < 0)
 		return error_wrap(err, "read '%s/vm.json'", dir);
 	*out_vm = vm;
 	vm = (Vm){ 0 };
@@ -146,14 +156,6 @@ int records_list_vms(const Store *store, VmList *out_list, Error **err)
 	return 0;
 }
 
-/* The record of a renamed image has both names, and the directory tells which one holds. */
-static int settle_name(const char *dir, Image *image, Error **err)
-{
-	if (image->former_name && check_name(dir, image->former_name, NULL) == 0)
-		str_assign(&image->name, image->former_name);
-	return check_name(dir, image->name, err);
-}
-
 int records_read_image_at(const char *dir, Image *out_image, Error **err)
 {
 	auto_image Image image = { 0 };
@@ -161,9 +163,9 @@ int records_read_image_at(const char *dir, Image *out_image, Error **err)
 
 	if (read_document(dir, "image.json", &doc, err) < 0)
 		return -1;
-	if (image_from_json(doc, &image, err) < 0 || settle_name(dir, &image, err) < 0)
+	if (image_from_json(doc, &image, err) < 0 ||
+	    settle_name(dir, &image.name, &image.former_name, err) < 0)
 		return error_wrap(err, "read '%s/image.json'", dir);
-	str_assign(&image.former_name, NULL);
 	*out_image = image;
 	image = (Image){ 0 };
 	return 0;
@@ -224,6 +226,25 @@ static char *read_id_of_plan(const char *dir)
 	if (launch_plan_read(path, &plan, NULL) < 0 || check_name(dir, plan.vm_name, NULL) < 0)
 		return NULL;
 	return uuid_is_valid(plan.vm_id) ? xstrdup(plan.vm_id) : NULL;
+}
+
+void records_read_volumes_at(const char *dir, Strv *out_volumes)
+{
+	auto_vm Vm vm = { 0 };
+	auto_image Image image = { 0 };
+	auto_free char *vm_id = NULL;
+
+	if (records_read_vm_at(dir, &vm, NULL) == 0) {
+		strv_push(out_volumes, vm.volume);
+		vm_id = steal(&vm.id);
+	} else if (records_read_image_at(dir, &image, NULL) == 0) {
+		strv_push(out_volumes, image.id);
+	} else {
+		vm_id = read_id_of_plan(dir);
+		if (vm_id)
+			strv_push(out_volumes, vm_id);
+	}
+	snapshots_read_volumes_at(dir, vm_id, out_volumes);
 }
 
 char *records_read_id_at(const char *dir)

@@ -266,6 +266,20 @@ int store_make_run_dir(const Store *store, const char *vm_id, char **out_dir, Er
 	return 0;
 }
 
+char *store_stuck_mark(const char *vm_run_dir)
+{
+	return path_join(vm_run_dir, "stuck");
+}
+
+bool store_vm_is_stuck(const Store *store, const char *vm_id)
+{
+	auto_free char *id = uuid_short(vm_id);
+	auto_free char *dir = path_join(store->run_dir, id);
+	auto_free char *mark = store_stuck_mark(dir);
+
+	return fs_exists(mark);
+}
+
 int store_remove_run_dir(const Store *store, const char *vm_id, Error **err)
 {
 	auto_free char *id = uuid_short(vm_id);
@@ -336,6 +350,18 @@ static int lock_or_busy(const Store *store, const char *kind, const char *name, 
 int store_lock_op(const Store *store, const char *kind, const char *name, int *out_fd, Error **err)
 {
 	return lock_or_busy(store, kind, name, LOCK_EXCLUSIVE, out_fd, err);
+}
+
+int store_lock_pair(const Store *store, const char *kind, const char *one, const char *other,
+		    int *out_first, int *out_second, Error **err)
+{
+	bool in_order = strcmp(one, other) < 0;
+
+	if (store_lock_op(store, kind, in_order ? one : other, out_first, err) < 0)
+		return -1;
+	if (str_equal(one, other))
+		return 0;
+	return store_lock_op(store, kind, in_order ? other : one, out_second, err);
 }
 
 int store_lock_source(const Store *store, const char *kind, const char *name, int *out_fd,

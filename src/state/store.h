@@ -57,6 +57,9 @@ int store_recall(const Store *store, Error **err);
 int store_purge(const Store *store, Error **err);
 /* Make RUN/ID8 (0700, ours; RUN itself when vm_id is NULL) and give its path; owned. */
 int store_make_run_dir(const Store *store, const char *vm_id, char **out_dir, Error **err);
+/* RUN/ID8/stuck: there while the VM's disk takes no more writes and it stands still. Owned. */
+char *store_stuck_mark(const char *vm_run_dir);
+bool store_vm_is_stuck(const Store *store, const char *vm_id);
 int store_remove_run_dir(const Store *store, const char *vm_id, Error **err);
 
 /* Paths, owned. */
@@ -79,6 +82,10 @@ char *store_trash_dir(const Store *store, const char *kind, const char *name, co
 int store_lock(const Store *store, const char *kind, const char *name, LockMode mode,
 	       Deadline until, int *out_fd, Error **err);
 int store_lock_op(const Store *store, const char *kind, const char *name, int *out_fd, Error **err);
+/* Exclusive locks of two names, taken in the same order by everybody, so that no two commands wait for each other. The
+ * same name twice is locked once. */
+int store_lock_pair(const Store *store, const char *kind, const char *one, const char *other,
+		    int *out_first, int *out_second, Error **err);
 int store_lock_source(const Store *store, const char *kind, const char *name, int *out_fd,
 		      Error **err);
 

@@ -4,6 +4,7 @@
  */
 #include "fuzz.h"
 #include "state/records.h"
+#include "state/snapshots.h"
 #include "util/json.h"
 #include "util/mem.h"
 
@@ -39,6 +40,22 @@ static void round_trip_image(const json_t *doc)
 	CHECK(json_equal(first, second));
 }
 
+static void round_trip_snapshot(const json_t *doc)
+{
+	auto_snapshot Snapshot snapshot = { 0 };
+	auto_snapshot Snapshot again = { 0 };
+	auto_error err = NULL;
+
+	if (snapshot_from_json(doc, &snapshot, &err) < 0) {
+		CHECK(err);
+		return;
+	}
+	json_auto_t *first = snapshot_to_json(&snapshot);
+	CHECK(snapshot_from_json(first, &again, &err) == 0);
+	json_auto_t *second = snapshot_to_json(&again);
+	CHECK(json_equal(first, second));
+}
+
 static void read_config(const json_t *doc)
 {
 	auto_config Config config = { 0 };
@@ -59,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	round_trip_vm(doc);
 	round_trip_image(doc);
+	round_trip_snapshot(doc);
 	read_config(doc);
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include "model/image.h"
 #include "model/oci.h"
 #include "model/size.h"
+#include "model/snapshot.h"
 #include "model/uuid.h"
 #include "model/vm.h"
 #include "util/mem.h"
@@ -25,6 +26,30 @@ static void test_names(void)
 	CHECK_INT(name_check("vm", longest, NULL), 0);
 	longest[63] = 'a';
 	CHECK_INT(name_check("vm", longest, NULL), -1);
+}
+
+static void test_snapshot_names(void)
+{
+	static const char *const bad[] = { "@", "web@", "@a", "web@a@b", "web@../a", "Web@a", "" };
+	auto_free char *vm = NULL;
+	auto_free char *snapshot = NULL;
+	auto_error err = NULL;
+
+	CHECK_OK(snapshot_split("web@before", &vm, &snapshot, &err), err);
+	CHECK_STR(vm, "web");
+	CHECK_STR(snapshot, "before");
+	free(steal(&vm));
+	free(steal(&snapshot));
+	CHECK_OK(snapshot_split("web", &vm, &snapshot, &err), err);
+	CHECK_STR(vm, "web");
+	CHECK(!snapshot);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		auto_error problem = NULL;
+
+		CHECK_FAILS(snapshot_split(bad[i], &vm, &snapshot, &problem), problem, ERR_USAGE);
+	}
+	CHECK_OK(snapshot_name_check("base-1", &err), err);
+	CHECK_FAILS(snapshot_name_check("base", &err), err, ERR_USAGE);
 }
 
 static void test_sizes(void)
@@ -163,7 +188,30 @@ static void test_machines(void)
 	CHECK_STR(oci_machine_of_arch("arm"), "arm");
 }
 
-TEST_MAIN({ "names are checked", test_names }, { "sizes need a unit", test_sizes },
+static void test_pairs(void)
+{
+	auto_strv Strv pairs = { 0 };
+	auto_strv Strv edits = { 0 };
+	auto_free char *text = NULL;
+
+	strv_push(&edits, "none-");
+	pairs_edit(&pairs, &edits);
+	CHECK_INT(pairs.count, 0);
+	strv_push(&pairs, "a=1");
+	strv_push(&pairs, "ab=2");
+	strv_push(&pairs, "b=");
+	strv_push(&edits, "a-");
+	strv_push(&edits, "ab=3=4");
+	strv_push(&edits, "c-=5");
+	strv_push(&edits, "b-");
+	pairs_edit(&pairs, &edits);
+	text = strv_join(&pairs, " ");
+	CHECK_STR(text, "ab=3=4 c-=5");
+	CHECK(!pairs.items[pairs.count]);
+}
+
+TEST_MAIN({ "names are checked", test_names }, { "pairs are set and removed", test_pairs },
+	  { "names of snapshots", test_snapshot_names }, { "sizes need a unit", test_sizes },
 	  { "sizes are shown for people", test_size_text },
 	  { "references and their local names", test_references },
 	  { "the longest reference", test_long_references },
