@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "backend/network.h"
+#include "backend/storage.h"
 #include "model/kernel.h"
 #include "model/launch.h"
 #include "model/vm.h"
@@ -30,6 +31,7 @@ typedef struct LaunchRequest {
 	const Vm *vm;
 	const Kernel *kernel;
 	const NetworkPlan *network;
+	const StorageDisk *disk;
 	const char *instance_id;
 	const char *state_dir;
 	const char *vm_dir;

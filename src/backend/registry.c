@@ -7,8 +7,10 @@
 
 #include <string.h>
 
-const StorageBackend *const storage_backends[] = { &reflink_storage, &btrfs_storage, &xfs_storage,
-						   NULL };
+const StorageBackend *const storage_backends[] = {
+	&reflink_storage, &btrfs_storage,   &xfs_storage, &qcow2_storage,
+	&zfs_storage,	  &dm_thin_storage, NULL
+};
 const NetworkBackend *const network_backends[] = { &user_network, &none_network, NULL };
 const HypervisorBackend *const hypervisor_backends[] = { &qemu_hypervisor, NULL };
 
@@ -63,10 +65,10 @@ const HypervisorBackend *hypervisor_backend_find(const char *name, Error **err)
 	return NULL;
 }
 
-/* "reflink: its filesystem cannot clone files" for each that was passed over. */
+/* "not reflink: its filesystem cannot clone files" for each that was passed over. */
 static void add_refusal(Strbuf *refusals, const char *name, const char *reason)
 {
-	strbuf_addf(refusals, "%s%s: %s", refusals->len ? "; " : "", name,
+	strbuf_addf(refusals, "%snot %s: %s", refusals->len ? "; " : "", name,
 		    reason ? reason : "unknown reason");
 }
 
@@ -83,7 +85,7 @@ const StorageBackend *storage_backend_choose(const StorageSite *site, char **out
 			return NULL;
 		if (usable) {
 			*out_reason = refusals.len
-					      ? xasprintf("%s (%s)", reason, strbuf_str(&refusals))
+					      ? xasprintf("%s; %s", reason, strbuf_str(&refusals))
 					      : steal(&reason);
 			return storage_backends[i];
 		}

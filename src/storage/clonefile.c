@@ -11,9 +11,8 @@
 #include "util/mem.h"
 #include "util/os.h"
 
-#define VOLUME_SUFFIX	".raw"
-#define IMPORT_SUFFIX	".part"
-#define VOLUME_NAME_MAX 64
+#define VOLUME_SUFFIX ".raw"
+#define IMPORT_SUFFIX ".part"
 /* A sparse file that cannot grow turns into I/O errors inside the store, and its filesystem goes
  * read-only. Below this much room around it nothing new is begun. */
 #define HOST_RESERVE_BYTES (64ULL << 20)
@@ -27,6 +26,8 @@ int clonefile_prepare(const char *dir, Error **err)
 		return error_set_errno(err, errno, "protect '%s'", dir);
 	if (os_prefer_small_copies(dir) < 0)
 		return error_set_errno(err, errno, "set the copy unit of '%s'", dir);
+	if (os_avoid_compression(dir) < 0)
+		return error_set_errno(err, errno, "mark '%s' as not to be compressed", dir);
 	return 0;
 }
 
@@ -35,6 +36,8 @@ int clonefile_open(const char *dir, const char *host_file, StoragePool **out_poo
 	StoragePool *pool;
 	struct stat st;
 
+	if (stat(dir, &st) < 0 && errno == ENOENT)
+		return storage_missing(dir, err);
 	if (stat(dir, &st) < 0)
 		return error_set_errno(err, errno, "open the store '%s'", dir);
 	if (!S_ISDIR(st.st_mode))
@@ -56,22 +59,19 @@ void clonefile_close(StoragePool *pool)
 	free(pool);
 }
 
-/* Names come from records, and a record may be damaged: one that could leave the store's directory
- * is refused. */
-static int check_name(const char *volume, Error **err)
-{
-	static const char allowed[] =
-		"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-";
-	size_t len = strlen(volume);
-
-	if (len == 0 || len > VOLUME_NAME_MAX || strspn(volume, allowed) != len)
-		return error_set(err, ERR_FAILED, "'%s' cannot be the name of a volume", volume);
-	return 0;
-}
-
 static char *file_of(const StoragePool *pool, const char *volume, const char *suffix)
 {
 	return xasprintf("%s/%s%s", pool->dir, volume, suffix);
+}
+
+char *clonefile_volume_file(const StoragePool *pool, const char *volume)
+{
+	return file_of(pool, volume, VOLUME_SUFFIX);
+}
+
+char *clonefile_import_file(const StoragePool *pool, const char *volume)
+{
+	return file_of(pool, volume, IMPORT_SUFFIX);
 }
 
 static int out_of_space(const char *where, Error **err)
@@ -98,7 +98,7 @@ static int open_volume(const StoragePool *pool, const char *volume, int flags, i
 	auto_free char *path = NULL;
 	auto_fd fd = -1;
 
-	if (check_name(volume, err) < 0)
+	if (storage_check_name(volume, err) < 0)
 		return -1;
 	path = file_of(pool, volume, VOLUME_SUFFIX);
 	fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW);
@@ -139,7 +139,7 @@ int clonefile_import_path(StoragePool *pool, const char *volume, char **out_path
 	auto_free char *sealed = NULL;
 	auto_free char *part = NULL;
 
-	if (check_name(volume, err) < 0 || check_host_space(pool, err) < 0)
+	if (storage_check_name(volume, err) < 0 || check_host_space(pool, err) < 0)
 		return -1;
 	sealed = file_of(pool, volume, VOLUME_SUFFIX);
 	if (fs_exists(sealed))
@@ -159,7 +159,7 @@ int clonefile_import_commit(StoragePool *pool, const char *volume, Error **err)
 	auto_free char *part = NULL;
 	auto_fd fd = -1;
 
-	if (check_name(volume, err) < 0)
+	if (storage_check_name(volume, err) < 0)
 		return -1;
 	sealed = file_of(pool, volume, VOLUME_SUFFIX);
 	part = file_of(pool, volume, IMPORT_SUFFIX);
@@ -203,14 +203,16 @@ static int finish_clone(const StoragePool *pool, const char *to, uint64_t size_b
 	return pool->sync_brings_name ? 0 : fs_sync_path(pool->dir, err);
 }
 
+/* FICLONE and clonefile flush the source and copy it at one instant: a hypervisor need not know. */
 int clonefile_clone(StoragePool *pool, const char *from, const char *to, uint64_t size_bytes,
-		    Error **err)
+		    const StorageLive *live UNUSED, Error **err)
 {
 	auto_free char *path = NULL;
 	auto_fd source = -1;
 	uint64_t source_bytes;
 
-	if (check_name(to, err) < 0 || open_volume(pool, from, O_RDONLY, &source, err) < 0 ||
+	if (storage_check_name(to, err) < 0 ||
+	    open_volume(pool, from, O_RDONLY, &source, err) < 0 ||
 	    file_bytes(source, from, &source_bytes, err) < 0 || check_host_space(pool, err) < 0 ||
 	    failpoint("storage.clone", err) < 0)
 		return -1;
@@ -230,8 +232,12 @@ int clonefile_seal(StoragePool *pool, const char *volume, Error **err)
 
 	if (open_volume(pool, volume, O_RDONLY, &fd, err) < 0)
 		return -1;
+	if (failpoint("storage.seal.volume", err) < 0)
+		return -1;
 	if (fchmod(fd, 0444) < 0)
 		return error_set_errno(err, errno, "seal disk '%s'", volume);
+	if (failpoint("storage.seal.volume.sync", err) < 0)
+		return -1;
 	return fs_sync_fd(fd, volume, err);
 }
 
@@ -242,14 +248,15 @@ int clonefile_destroy(StoragePool *pool, const char *volume, Error **err)
 	auto_free char *sealed = NULL;
 	auto_free char *part = NULL;
 
-	if (check_name(volume, err) < 0 || failpoint("storage.destroy", err) < 0)
+	if (storage_check_name(volume, err) < 0 || failpoint("storage.destroy", err) < 0)
 		return -1;
 	sealed = file_of(pool, volume, VOLUME_SUFFIX);
 	part = file_of(pool, volume, IMPORT_SUFFIX);
 	return fs_remove(part, err) < 0 ? -1 : fs_remove(sealed, err);
 }
 
-int clonefile_resize(StoragePool *pool, const char *volume, uint64_t size_bytes, Error **err)
+int clonefile_resize(StoragePool *pool, const char *volume, uint64_t size_bytes,
+		     bool is_live UNUSED, Error **err)
 {
 	auto_fd fd = -1;
 	uint64_t now_bytes;
@@ -267,6 +274,17 @@ int clonefile_resize(StoragePool *pool, const char *volume, uint64_t size_bytes,
 	return fs_sync_fd(fd, volume, err);
 }
 
+int clonefile_attach(StoragePool *pool, const char *volume, StorageDisk *out_disk, Error **err)
+{
+	auto_fd fd = -1;
+
+	if (open_volume(pool, volume, O_RDONLY, &fd, err) < 0)
+		return -1;
+	*out_disk =
+		(StorageDisk){ .path = file_of(pool, volume, VOLUME_SUFFIX), .format = DISK_RAW };
+	return 0;
+}
+
 int clonefile_list(StoragePool *pool, Strv *out_volumes, Error **err)
 {
 	auto_strv Strv files = { 0 };
@@ -282,7 +300,7 @@ int clonefile_list(StoragePool *pool, Strv *out_volumes, Error **err)
 			continue;
 		auto_free char *volume = xstrndup(name, (size_t)(suffix - name));
 
-		if (check_name(volume, NULL) == 0 && !strv_has(out_volumes, volume))
+		if (storage_check_name(volume, NULL) == 0 && !strv_has(out_volumes, volume))
 			strv_push_take(out_volumes, steal(&volume));
 	}
 	return 0;

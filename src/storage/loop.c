@@ -61,9 +61,20 @@ static bool device_has(const char *name, int backing_fd, const struct stat *back
 	return true;
 }
 
+static int attached_twice(const LoopDevice *one, const LoopDevice *other, Error **err)
+{
+	error_set(
+		err, ERR_BUSY,
+		"the store's file is attached to two devices, '%s' and '%s': what is written through "
+		"both is lost",
+		one->path, other->path);
+	return error_hint(err, "detach the one that is not in use: losetup -d '%s'", other->path);
+}
+
 int loop_find(int backing_fd, LoopDevice *out_device, Error **err)
 {
 	auto_strv Strv devices = { 0 };
+	auto_loop_device LoopDevice found = LOOP_DEVICE_NONE;
 	struct stat backing;
 
 	if (fstat(backing_fd, &backing) < 0)
@@ -73,12 +84,32 @@ int loop_find(int backing_fd, LoopDevice *out_device, Error **err)
 	for (size_t i = 0; i < devices.count; i++) {
 		const char *name = devices.items[i];
 		auto_free char *attached = xasprintf("/sys/block/%s/loop", name);
+		auto_loop_device LoopDevice device = LOOP_DEVICE_NONE;
 
-		if (str_starts_with(name, "loop") && fs_exists(attached) &&
-		    device_has(name, backing_fd, &backing, out_device))
-			return 1;
+		if (!str_starts_with(name, "loop") || !fs_exists(attached) ||
+		    !device_has(name, backing_fd, &backing, &device))
+			continue;
+		if (found.path)
+			return attached_twice(&found, &device, err);
+		found = device;
+		device = LOOP_DEVICE_NONE;
 	}
-	return 0;
+	if (!found.path)
+		return 0;
+	*out_device = found;
+	found = LOOP_DEVICE_NONE;
+	return 1;
+}
+
+int loop_find_shareable(int backing_fd, const char *path, LoopDevice *out_device, Error **err)
+{
+	int found = loop_find(backing_fd, out_device, err);
+
+	if (found <= 0 || out_device->whole_file)
+		return found;
+	error_set(err, ERR_BUSY, "'%s' is attached to '%s' in a way that ember cannot share", path,
+		  out_device->path);
+	return error_hint(err, "detach it: losetup -d '%s'", out_device->path);
 }
 
 /* 1 attached, 0 somebody was faster, -1. */
@@ -126,6 +157,16 @@ int loop_attach(const char *backing_path, LoopDevice *out_device, Error **err)
 			return done < 0 ? -1 : 0;
 	}
 	return error_set(err, ERR_BUSY, "no free loop device");
+}
+
+int loop_refresh_size(const LoopDevice *device, Error **err)
+{
+	if (device->fd < 0)
+		return error_set(err, ERR_DENIED, "'%s' cannot be opened to make it larger",
+				 device->path);
+	if (ioctl(device->fd, LOOP_SET_CAPACITY, 0) < 0)
+		return error_set_errno(err, errno, "make '%s' larger", device->path);
+	return 0;
 }
 
 int loop_detach(const LoopDevice *device, Error **err)

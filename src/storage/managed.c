@@ -11,12 +11,14 @@
  * formatting, attaching and deleting happen under a lock on the file itself, and a device that has
  * the file already is used rather than a second one.
  */
+#include "storage/managed.h"
+
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "storage/backing.h"
+#include "model/size.h"
 #include "storage/clonefile.h"
 #include "storage/loop.h"
 #include "storage/mounted.h"
@@ -31,18 +33,11 @@
 /* What a freshly formatted file may take from its host. */
 #define FORMAT_HOST_BYTES (512ULL << 20)
 
-typedef struct Filesystem {
-	const char *name;
-	long magic; /* of statfs(2) */
-	const char *mkfs;
-	const char *const *mkfs_args;
-	/* Discards of deleted disks stall the store for seconds, so they are not made as we go;
-	 * nodiscard is btrfs's word for what XFS does anyway. */
-	const char *mount_options;
-} Filesystem;
-
 static const char *const btrfs_mkfs_args[] = { "-q", "-K", NULL };
 static const char *const xfs_mkfs_args[] = { "-q", "-K", "-m", "reflink=1", NULL };
+
+static const char *const btrfs_programs[] = { "mkfs.btrfs", NULL };
+static const char *const xfs_programs[] = { "mkfs.xfs", NULL };
 
 static const Filesystem btrfs = {
 	.name = "btrfs",
@@ -50,6 +45,7 @@ static const Filesystem btrfs = {
 	.mkfs = "mkfs.btrfs",
 	.mkfs_args = btrfs_mkfs_args,
 	.mount_options = "nodiscard",
+	.grow = managed_grow_btrfs,
 };
 
 static const Filesystem xfs = {
@@ -58,6 +54,7 @@ static const Filesystem xfs = {
 	.mkfs = "mkfs.xfs",
 	.mkfs_args = xfs_mkfs_args,
 	.mount_options = NULL,
+	.grow = managed_grow_xfs,
 };
 
 static char *label_of(const StorageSite *site)
@@ -65,32 +62,8 @@ static char *label_of(const StorageSite *site)
 	return xasprintf("ember-%.6s", site->instance_id);
 }
 
-/* Administrators' programs are not on everybody's PATH, not even on that of `su`. Owned, or NULL.
- */
-static char *find_mkfs(const Filesystem *fs)
-{
-	char *found = program_find(fs->mkfs);
-	auto_free char *elsewhere = path_join("/usr/sbin", fs->mkfs);
-
-	return found ? found : program_find(elsewhere);
-}
-
-static int not_empty(const Backing *backing, const Superblock *found, Error **err)
-{
-	error_set(err, ERR_EXISTS, "'%s' is not empty: it has %s%s%s", backing->path, found->kind,
-		  *found->label ? " labelled " : "", found->label);
-	if (!backing->is_device)
-		return error_hint(err, "if it is not needed any more: rm '%s'", backing->path);
-	/* wipefs takes the marks away, and mkfs would be content with that; we want to see zeros. */
-	return error_hint(err,
-			  "if nothing on it is needed any more: wipefs -a '%s' && "
-			  "dd if=/dev/zero of='%s' bs=1M count=1",
-			  backing->path, backing->path);
-}
-
-/* Is the content of this kind and of this installation? 1 yes, 0 it is empty, -1 it is not ours. */
-static int recognise(const StorageSite *site, const Filesystem *fs, const Backing *backing,
-		     Error **err)
+int managed_recognise(const StorageSite *site, const Filesystem *fs, const Backing *backing,
+		      Error **err)
 {
 	auto_free char *label = label_of(site);
 	Superblock found;
@@ -114,14 +87,14 @@ static int recognise(const StorageSite *site, const Filesystem *fs, const Backin
 			  backing->path, found.kind);
 		return error_hint(err, "take it over: ember init --storage %s", found.kind);
 	}
-	return not_empty(backing, &found, err);
+	return backing_not_empty(backing, &found, err);
 }
 
 static int run_mkfs(const StorageSite *site, const Filesystem *fs, const Backing *backing,
 		    Error **err)
 {
 	auto_command Command cmd = { 0 };
-	auto_free char *program = find_mkfs(fs);
+	auto_free char *program = program_find_admin(fs->mkfs);
 	auto_free char *label = label_of(site);
 
 	/* Even now mkfs is not forced: what it still recognises as somebody's stays untouched. */
@@ -170,20 +143,33 @@ static int make_store(const StorageSite *site, const Filesystem *fs, Backing *ou
 	return 0;
 }
 
+/* What is there has its size: a wish for another one must not be forgotten in silence. */
+static int check_size(const StorageSite *site, const Backing *backing, Error **err)
+{
+	auto_free char *has = NULL;
+
+	if (!site->size_bytes || site->size_bytes == backing->size_bytes)
+		return 0;
+	has = size_text(backing->size_bytes);
+	error_set(err, ERR_USAGE, "'%s' is there already and has %s, which is not the --size given",
+		  backing->path, has);
+	return error_hint(err,
+			  "leave out --size; a store grows later: ember storage grow --size SIZE");
+}
+
 /* What the user gave: ours already, or empty and formatted in place. */
 static int take_store(const StorageSite *site, const Filesystem *fs, const Backing *backing,
 		      bool *out_adopted, Error **err)
 {
-	int ours = recognise(site, fs, backing, err);
+	int ours = managed_recognise(site, fs, backing, err);
 
-	if (ours < 0)
+	if (ours < 0 || check_size(site, backing, err) < 0)
 		return -1;
 	*out_adopted = ours > 0;
 	if (ours)
 		return 0;
 	if (backing->size_bytes < BACKING_MIN_BYTES)
-		return error_set(err, ERR_USAGE, "'%s' is too small for a store: at least %llu MiB",
-				 backing->path, BACKING_MIN_BYTES >> 20);
+		return backing_too_small(backing, err);
 	if (failpoint("storage.format.device", err) < 0)
 		return -1;
 	return run_mkfs(site, fs, backing, err);
@@ -192,21 +178,25 @@ static int take_store(const StorageSite *site, const Filesystem *fs, const Backi
 /* The block device of the locked file: the one that has it, else a new one. */
 static int attach(const Backing *backing, LoopDevice *out_device, Error **err)
 {
-	int found = loop_find(backing->fd, out_device, err);
+	int found = loop_find_shareable(backing->fd, backing->path, out_device, err);
 
-	if (found < 0)
-		return -1;
-	if (found && !out_device->whole_file) {
-		error_set(err, ERR_BUSY,
-			  "'%s' is attached to '%s' in a way that ember cannot share",
-			  backing->path, out_device->path);
-		return error_hint(err, "detach it: losetup -d '%s'", out_device->path);
-	}
-	if (found)
-		return 0;
+	if (found != 0)
+		return found < 0 ? -1 : 0;
 	if (failpoint("storage.attach", err) < 0)
 		return -1;
 	return loop_attach(backing->path, out_device, err);
+}
+
+/* Mounted somewhere else it is in use by somebody who would not know what we do, or remove, in it. */
+static int refuse_elsewhere(const char *source, const StorageSite *site, Error **err)
+{
+	auto_free char *dir = NULL;
+	int found = mount_find(source, site->store_dir, &dir, err);
+
+	if (found <= 0)
+		return found;
+	error_set(err, ERR_BUSY, "the store is mounted on '%s' already", dir);
+	return error_hint(err, "unmount it there: umount '%s'", dir);
 }
 
 /* The caller holds the backing's lock and knows that nothing is mounted yet. */
@@ -223,13 +213,12 @@ static int mount_backing(const StorageSite *site, const Filesystem *fs, const Ba
 			return -1;
 		source = device.path;
 	}
-	if (failpoint("storage.mount", err) < 0)
+	if (refuse_elsewhere(source, site, err) < 0 || failpoint("storage.mount", err) < 0)
 		return -1;
 	return mount_private(source, site->store_dir, fs->name, fs->mount_options, err);
 }
 
-/* 1 it is mounted, 0 not yet, -1 something foreign is in the way. */
-static int is_mounted(const StorageSite *site, const Filesystem *fs, Error **err)
+int managed_is_mounted(const StorageSite *site, const Filesystem *fs, Error **err)
 {
 	MountState state;
 
@@ -240,10 +229,31 @@ static int is_mounted(const StorageSite *site, const Filesystem *fs, Error **err
 			  site->store_dir);
 		return error_hint(err, "unmount it: umount '%s'", site->store_dir);
 	}
-	return state == MOUNT_OURS;
+	return state == MOUNT_OURS || state == MOUNT_FAILED;
 }
 
-static int require_root(const char *what, Error **err)
+/* A filesystem that gave up on an I/O error, as when its file cannot grow on a full host, is whole on the
+ * disk up to the last sync, and good again once it is mounted anew. The caller holds the lock. */
+static int revive(const StorageSite *site, const Filesystem *fs, Error **err)
+{
+	MountState state;
+
+	if (mount_state(site->store_dir, fs->magic, &state, err) < 0)
+		return -1;
+	if (state != MOUNT_FAILED || mount_remove(site->store_dir, fs->magic, err) == 0)
+		return 0;
+	if (error_code(*err) != ERR_BUSY)
+		return -1;
+	error_clear(err);
+	error_set(
+		err, ERR_STATE,
+		"the store '%s' takes no more writes, since its host had no room or its disk failed, "
+		"and VMs still have it open",
+		site->store_dir);
+	return error_hint(err, "make room, then: ember vm stop --force --all");
+}
+
+int managed_require_root(const char *what, Error **err)
 {
 	if (geteuid() == 0)
 		return 0;
@@ -251,11 +261,10 @@ static int require_root(const char *what, Error **err)
 	return error_hint(err, "run the command as root once, for example with sudo");
 }
 
-/* Mount what is now ours and see that it does what it is for. */
-static int bring_up(const StorageSite *site, const Filesystem *fs, const Backing *backing,
-		    Error **err)
+int managed_bring_up(const StorageSite *site, const Filesystem *fs, const Backing *backing,
+		     Error **err)
 {
-	int mounted = is_mounted(site, fs, err);
+	int mounted = revive(site, fs, err) < 0 ? -1 : managed_is_mounted(site, fs, err);
 
 	if (mounted < 0 || (!mounted && mount_backing(site, fs, backing, err) < 0))
 		return -1;
@@ -277,13 +286,13 @@ static int managed_init(const StorageSite *site, const Filesystem *fs, bool *out
 	bool adopted = false;
 	int found;
 
-	if (require_root("only root can mount a store", err) < 0)
+	if (managed_require_root("only root can mount a store", err) < 0)
 		return -1;
 	found = backing_open(site, &backing, err);
 	if (found < 0 || (found == 0 && make_store(site, fs, &backing, err) < 0) ||
 	    (found > 0 && take_store(site, fs, &backing, &adopted, err) < 0))
 		return error_wrap(err, "make the %s store", fs->name);
-	if (bring_up(site, fs, &backing, err) < 0) {
+	if (managed_bring_up(site, fs, &backing, err) < 0) {
 		if (!found)
 			(void)fs_remove(backing.path, NULL);
 		return error_wrap(err, "make the %s store", fs->name);
@@ -292,30 +301,44 @@ static int managed_init(const StorageSite *site, const Filesystem *fs, bool *out
 	return 0;
 }
 
+int managed_missing(const StorageSite *site, Error **err)
+{
+	auto_free char *path = backing_path(site);
+
+	return storage_missing(path, err);
+}
+
+/* Can it be used as it is? 1 yes, 0 it must be mounted, perhaps anew, -1. */
+static int is_usable(const StorageSite *site, const Filesystem *fs, Error **err)
+{
+	MountState state;
+
+	if (managed_is_mounted(site, fs, err) < 0 ||
+	    mount_state(site->store_dir, fs->magic, &state, err) < 0)
+		return -1;
+	return state == MOUNT_OURS;
+}
+
 static int mount_on_demand(const StorageSite *site, const Filesystem *fs, Error **err)
 {
 	auto_backing Backing backing = BACKING_NONE;
-	int mounted = is_mounted(site, fs, err);
+	int usable = is_usable(site, fs, err);
 	int found;
 
-	if (mounted)
-		return mounted < 0 ? -1 : 0;
-	if (require_root("the store is not mounted, and only root can mount it", err) < 0)
+	if (usable)
+		return usable < 0 ? -1 : 0;
+	if (managed_require_root("the store is not mounted, and only root can mount it", err) < 0)
 		return -1;
 	found = backing_open(site, &backing, err);
-	if (found < 0)
-		return -1;
-	if (found == 0) {
-		auto_free char *path = backing_path(site);
-
-		error_set(err, ERR_NOT_FOUND, "the store '%s' is missing", path);
-		return error_hint(err, "put it back, or begin anew: ember deinit --purge");
-	}
+	if (found <= 0)
+		return found < 0 ? -1 : managed_missing(site, err);
 	/* Whoever held the lock before us may have mounted it. */
-	mounted = is_mounted(site, fs, err);
-	if (mounted)
-		return mounted < 0 ? -1 : 0;
-	found = recognise(site, fs, &backing, err);
+	usable = is_usable(site, fs, err);
+	if (usable)
+		return usable < 0 ? -1 : 0;
+	if (revive(site, fs, err) < 0)
+		return -1;
+	found = managed_recognise(site, fs, &backing, err);
 	if (found == 0)
 		return error_set(err, ERR_FAILED, "'%s' is empty: this is no store", backing.path);
 	return found < 0 ? -1 : mount_backing(site, fs, &backing, err);
@@ -340,13 +363,13 @@ static int empty_device(const StorageSite *site, const Filesystem *fs, const Bac
 {
 	auto_strv Strv volumes = { 0 };
 	StoragePool *pool = NULL;
-	int ours = recognise(site, fs, backing, err);
+	int ours = managed_recognise(site, fs, backing, err);
 	int result = 0;
 	int mounted;
 
 	if (ours <= 0)
 		return ours;
-	mounted = is_mounted(site, fs, err);
+	mounted = managed_is_mounted(site, fs, err);
 	if (mounted < 0 || (!mounted && mount_backing(site, fs, backing, err) < 0) ||
 	    clonefile_open(site->store_dir, /* host_file= */ NULL, &pool, err) < 0)
 		return -1;
@@ -370,7 +393,7 @@ static int detach_left_over(const Backing *backing, Error **err)
 static int purge_file(const StorageSite *site, const Filesystem *fs, const Backing *backing,
 		      Error **err)
 {
-	if (recognise(site, fs, backing, err) < 0)
+	if (managed_recognise(site, fs, backing, err) < 0)
 		return error_wrap(err, "delete the store");
 	return fs_remove(backing->path, err);
 }
@@ -378,12 +401,12 @@ static int purge_file(const StorageSite *site, const Filesystem *fs, const Backi
 static int managed_deinit(const StorageSite *site, const Filesystem *fs, bool purge, Error **err)
 {
 	auto_backing Backing backing = BACKING_NONE;
-	int mounted = is_mounted(site, fs, err);
+	int mounted = managed_is_mounted(site, fs, err);
 	int found;
 
 	if (mounted < 0)
 		return -1;
-	if (mounted && require_root("only root can unmount the store", err) < 0)
+	if (mounted && managed_require_root("only root can unmount the store", err) < 0)
 		return -1;
 	found = backing_open(site, &backing, err);
 	if (found < 0)
@@ -417,7 +440,12 @@ static int managed_check(const StorageSite *site, const Filesystem *fs, char **o
 	if (state == MOUNT_OURS)
 		return 1;
 	path = backing_path(site);
-	if (state == MOUNT_OTHER)
+	if (state == MOUNT_FAILED)
+		*out_reason =
+			xasprintf("the store '%s' takes no more writes, since its host had no "
+				  "room or its disk failed",
+				  site->store_dir);
+	else if (state == MOUNT_OTHER)
 		*out_reason = xasprintf("something that is not %s is mounted on '%s'", fs->name,
 					site->store_dir);
 	else if (!fs_exists(path))
@@ -429,26 +457,22 @@ static int managed_check(const StorageSite *site, const Filesystem *fs, char **o
 	return 0;
 }
 
-/* Does what is there already speak against this filesystem? Owned text, or NULL. */
-static char *find_obstacle(const StorageSite *site, const Filesystem *fs)
+static int managed_check_place(const StorageSite *site, const Filesystem *fs, Error **err)
 {
 	auto_backing Backing backing = BACKING_NONE;
-	auto_error err = NULL;
-	const char *hint;
 
-	if (backing_open(site, &backing, &err) >= 0 &&
-	    (backing.fd < 0 || recognise(site, fs, &backing, &err) >= 0))
-		return NULL;
-	hint = error_hint_text(err);
-	return hint ? xasprintf("%s (%s)", error_text(err), hint) : xstrdup(error_text(err));
+	if (backing_open(site, &backing, err) < 0 ||
+	    (backing.fd >= 0 && managed_recognise(site, fs, &backing, err) < 0))
+		return -1;
+	return 0;
 }
 
 static int managed_probe(const StorageSite *site, const Filesystem *fs, char **out_reason,
 			 Error **err UNUSED)
 {
-	auto_free char *mkfs = find_mkfs(fs);
+	auto_free char *mkfs = program_find_admin(fs->mkfs);
 	auto_free char *path = backing_path(site);
-	char *obstacle;
+	auto_error obstacle = NULL;
 
 	if (geteuid() != 0) {
 		*out_reason = xstrdup("only root can mount a store");
@@ -457,17 +481,16 @@ static int managed_probe(const StorageSite *site, const Filesystem *fs, char **o
 	if (!mkfs) {
 		auto_free char *hint = program_install_hint(fs->mkfs);
 
-		*out_reason = xasprintf("'%s' is not installed (%s)", fs->mkfs, hint);
+		*out_reason = xasprintf("'%s' is not installed; %s", fs->mkfs, hint);
 		return 0;
 	}
 	if (!mount_probe(fs->name, out_reason))
 		return 0;
-	obstacle = find_obstacle(site, fs);
-	if (obstacle) {
-		*out_reason = obstacle;
+	if (managed_check_place(site, fs, &obstacle) < 0) {
+		*out_reason = backing_reason(obstacle);
 		return 0;
 	}
-	*out_reason = xasprintf("a filesystem of ember's own (%s) in '%s'", fs->name, path);
+	*out_reason = xasprintf("a filesystem of ember's own in '%s'", path);
 	return 1;
 }
 
@@ -476,6 +499,10 @@ static int managed_probe(const StorageSite *site, const Filesystem *fs, char **o
 	static int fs##_probe(const StorageSite *site, char **out_reason, Error **err)     \
 	{                                                                                  \
 		return managed_probe(site, &(fs), out_reason, err);                        \
+	}                                                                                  \
+	static int fs##_check_place(const StorageSite *site, Error **err)                  \
+	{                                                                                  \
+		return managed_check_place(site, &(fs), err);                              \
 	}                                                                                  \
 	static int fs##_init(const StorageSite *site, bool *out_adopted, Error **err)      \
 	{                                                                                  \
@@ -492,18 +519,25 @@ static int managed_probe(const StorageSite *site, const Filesystem *fs, char **o
 	static int fs##_check(const StorageSite *site, char **out_reason, Error **err)     \
 	{                                                                                  \
 		return managed_check(site, &(fs), out_reason, err);                        \
+	}                                                                                  \
+	static int fs##_grow(const StorageSite *site, uint64_t size_bytes, Error **err)    \
+	{                                                                                  \
+		return managed_grow(site, &(fs), size_bytes, err);                         \
 	}
 
-#define MANAGED_TABLE(fs)                                                                          \
-	{                                                                                          \
-		.name = #fs,                                                                       \
-		.summary = "a file or device formatted as " #fs " by ember, mounted when needed",  \
-		.needs_root = true, .has_own_store = true, .probe = fs##_probe, .init = fs##_init, \
-		.open = fs##_open, .close = clonefile_close, .deinit = fs##_deinit,                \
-		.import_path = clonefile_import_path, .import_commit = clonefile_import_commit,    \
-		.clone = clonefile_clone, .seal = clonefile_seal, .destroy = clonefile_destroy,    \
-		.resize = clonefile_resize, .list = clonefile_list, .path = clonefile_path,        \
-		.size = clonefile_size, .capacity = clonefile_capacity, .check = fs##_check,       \
+#define MANAGED_TABLE(fs)                                                                         \
+	{                                                                                         \
+		.name = #fs,                                                                      \
+		.summary = "a file or device formatted as " #fs " by ember, mounted when needed", \
+		.needs_root = true, .has_own_store = true, .programs = fs##_programs,             \
+		.probe = fs##_probe, .check_place = fs##_check_place, .init = fs##_init,          \
+		.open = fs##_open, .close = clonefile_close, .deinit = fs##_deinit,               \
+		.import_path = clonefile_import_path, .import_commit = clonefile_import_commit,   \
+		.clone = clonefile_clone, .seal = clonefile_seal, .destroy = clonefile_destroy,   \
+		.resize = clonefile_resize, .attach = clonefile_attach, .list = clonefile_list,   \
+		.path = clonefile_path, .size = clonefile_size, .capacity = clonefile_capacity,   \
+		.usage = clonefile_usage, .grow = fs##_grow, .trim = managed_trim,                \
+		.check = fs##_check,                                                              \
 	}
 
 MANAGED_FUNCTIONS(btrfs)

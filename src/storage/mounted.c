@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/stat.h>
+#include <mntent.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 
 #include "util/mem.h"
@@ -18,9 +21,10 @@ int mount_state(const char *dir, long magic, MountState *out_state, Error **err)
 	/* No AT_STATX flag triggers an automount, and no other thing than a mount root will do: a
 	 * btrfs subvolume has a device number of its own as well. */
 	if (statx(AT_FDCWD, dir, AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW, STATX_TYPE, &info) < 0) {
-		if (errno != ENOENT)
+		/* Only an XFS that has shut down answers so: plain directories do not. */
+		if (errno != ENOENT && errno != EIO)
 			return error_set_errno(err, errno, "look at '%s'", dir);
-		*out_state = MOUNT_NONE;
+		*out_state = errno == EIO ? MOUNT_FAILED : MOUNT_NONE;
 		return 0;
 	}
 	if (!(info.stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
@@ -29,8 +33,28 @@ int mount_state(const char *dir, long magic, MountState *out_state, Error **err)
 	}
 	if (statfs(dir, &fs) < 0)
 		return error_set_errno(err, errno, "look at the filesystem of '%s'", dir);
-	*out_state = (long)fs.f_type == magic ? MOUNT_OURS : MOUNT_OTHER;
+	if ((long)fs.f_type != magic)
+		*out_state = MOUNT_OTHER;
+	else
+		/* It was mounted to be written to. */
+		*out_state = (fs.f_flags & ST_RDONLY) ? MOUNT_FAILED : MOUNT_OURS;
 	return 0;
+}
+
+int mount_find(const char *source, const char *dir, char **out_dir, Error **err)
+{
+	FILE *table = setmntent("/proc/self/mounts", "re");
+	const struct mntent *entry;
+
+	if (!table)
+		return error_set_errno(err, errno, "read /proc/self/mounts");
+	while ((entry = getmntent(table)) != NULL)
+		if (!strcmp(entry->mnt_fsname, source) && strcmp(entry->mnt_dir, dir) != 0)
+			break;
+	if (entry)
+		*out_dir = xstrdup(entry->mnt_dir);
+	(void)endmntent(table);
+	return entry != NULL;
 }
 
 int mount_probe(const char *filesystem, char **out_reason)
@@ -68,7 +92,7 @@ int mount_remove(const char *dir, long magic, Error **err)
 
 		if (mount_state(dir, magic, &state, err) < 0)
 			return -1;
-		if (state != MOUNT_OURS)
+		if (state != MOUNT_OURS && state != MOUNT_FAILED)
 			return 0;
 		if (umount2(dir, UMOUNT_NOFOLLOW) == 0)
 			continue;

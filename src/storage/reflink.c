@@ -11,23 +11,9 @@
 #include "util/mem.h"
 #include "util/os.h"
 
-/* The store's directory, or as much of its path as exists already. Owned. */
-static char *nearest_existing(const char *path)
-{
-	char *dir = xstrdup(path);
-
-	while (!fs_exists(dir) && strcmp(dir, "/") != 0 && strcmp(dir, ".") != 0) {
-		char *parent = path_dirname(dir);
-
-		free(dir);
-		dir = parent;
-	}
-	return dir;
-}
-
 static int reflink_probe(const StorageSite *site, char **out_reason, Error **err UNUSED)
 {
-	auto_free char *dir = nearest_existing(site->store_dir);
+	auto_free char *dir = fs_nearest_existing(site->store_dir);
 	int clones = os_probe_clone(dir);
 
 	if (clones > 0)
@@ -93,9 +79,11 @@ const StorageBackend reflink_storage = {
 	.seal = clonefile_seal,
 	.destroy = clonefile_destroy,
 	.resize = clonefile_resize,
+	.attach = clonefile_attach,
 	.list = clonefile_list,
 	.path = clonefile_path,
 	.size = clonefile_size,
 	.capacity = clonefile_capacity,
+	.usage = clonefile_usage,
 	.check = reflink_check,
 };
