@@ -12,6 +12,7 @@
 #include "base.h"
 #include "port.h"
 #include "request.h"
+#include "resize.h"
 #include "services.h"
 #include "uevent.h"
 
@@ -60,6 +61,10 @@ static Stream **find_stream(Agent *agent, uint32_t id)
 static void drop_session(Agent *agent)
 {
 	agent->session = 0;
+	/* First of all, so that those who clean up on their disk do not wait for long. */
+	if (agent->freeze)
+		agent->freeze->service->drop(agent->freeze);
+	held_clear(&agent->held);
 	while (agent->streams)
 		free_stream(agent, &agent->streams);
 }
@@ -161,25 +166,12 @@ static bool handle_stream_frame(Stream *stream, const WireFrame *frame)
 	}
 }
 
-static void handle_frame(Agent *agent, const WireFrame *frame)
+static void handle_request_frame(Agent *agent, const WireFrame *frame)
 {
 	Stream **link;
 
-	if (frame->type == WIRE_HELLO) {
-		handle_hello(agent, frame);
-		return;
-	}
-	if (agent->session == 0)
-		return;
 	if (frame->type == WIRE_OPEN) {
 		handle_open(agent, frame);
-		return;
-	}
-	if (frame->type == WIRE_PING) {
-		WireFrame pong = *frame;
-
-		pong.type = WIRE_PONG;
-		output_frame(&agent->out, pong);
 		return;
 	}
 	link = find_stream(agent, frame->stream);
@@ -191,13 +183,94 @@ static void handle_frame(Agent *agent, const WireFrame *frame)
 	}
 }
 
+/* Does an OPEN ask for a service that writes to the disk? */
+static bool opens_writer(const WireFrame *frame)
+{
+	WireReader reader = wire_reader(frame);
+	const Service *service;
+	uint8_t number;
+	WireTlv tlv;
+
+	if (wire_tlv_next(&reader, &tlv) <= 0 || tlv.tag != WIRE_TAG_SERVICE ||
+	    wire_tlv_u8(&tlv, &number) < 0)
+		return false;
+	service = service_find(number);
+	return service && service->writes;
+}
+
+/* May it do nothing now? */
+static bool must_rest(const Agent *agent, const Stream *stream)
+{
+	return agent->freeze && stream->service->writes;
+}
+
+/* Must it wait for the thaw, or behind one of its stream that waits? */
+static bool must_wait(Agent *agent, const WireFrame *frame)
+{
+	const Stream *stream = *find_stream(agent, frame->stream);
+
+	if (held_has(&agent->held, frame->stream))
+		return true;
+	if (stream && must_rest(agent, stream))
+		return true;
+	return agent->freeze && frame->type == WIRE_OPEN && opens_writer(frame);
+}
+
+/* False when memory ran out. */
+static bool hold_frame(Agent *agent, const WireFrame *frame)
+{
+	if (!held_push(&agent->held, frame))
+		return false;
+	if (agent->freeze && agent->held.bytes >= HELD_MAX)
+		freeze_cut(agent->freeze);
+	return true;
+}
+
+static void handle_frame(Agent *agent, const WireFrame *frame)
+{
+	if (frame->type == WIRE_HELLO) {
+		handle_hello(agent, frame);
+	} else if (agent->session == 0) {
+		return;
+	} else if (frame->type == WIRE_PING) {
+		WireFrame pong = *frame;
+
+		pong.type = WIRE_PONG;
+		output_frame(&agent->out, pong);
+	} else if (!must_wait(agent, frame)) {
+		handle_request_frame(agent, frame);
+	} else if (!hold_frame(agent, frame)) {
+		/* Without its frame the stream is lost, and it cannot be dropped while its disk is frozen. */
+		drop_session(agent);
+		send_hello(agent, WIRE_STEP_ANNOUNCE, 0);
+	}
+}
+
+/* What had to wait for the thaw. */
+static void handle_held(Agent *agent)
+{
+	WireFrame frame;
+	HeldFrame *held;
+
+	while (!agent->freeze && output_can_answer(&agent->out) &&
+	       (held = held_pop(&agent->held, &frame)) != NULL) {
+		handle_request_frame(agent, &frame);
+		free(held);
+	}
+}
+
+static bool can_take_frames(const Agent *agent)
+{
+	return output_can_answer(&agent->out) && agent->held.bytes < HELD_MAX;
+}
+
 /* Handle what has been received as long as there is room for answers. */
 static void handle_frames(Agent *agent)
 {
 	WireFrame frame;
 	WireGot got;
 
-	while (output_can_answer(&agent->out) &&
+	while (can_take_frames(agent) &&
 	       (got = wire_parser_next(&agent->parser, &frame)) != WIRE_NEED_MORE) {
 		if (got == WIRE_GOT_FRAME) {
 			handle_frame(agent, &frame);
@@ -274,6 +347,19 @@ static void take_signals(Agent *agent)
 			agent->child_died = true;
 }
 
+/* A disk that is larger than it was: nobody can ask us to grow what is on it while the machine stands still or the host's
+ * end of the channel is gone. */
+static void attend_disk(Agent *agent)
+{
+	auto_fd report = -1; /* nobody waits for it */
+
+	if (!agent->has_news || agent->freeze) /* growing is writing */
+		return;
+	agent->has_news = false;
+	if (resize_is_due("/", &agent->root_bytes))
+		(void)resize_start("/", &report);
+}
+
 void agent_end_group(Agent *agent, pid_t leader)
 {
 	(void)kill(-leader, SIGHUP);
@@ -309,13 +395,11 @@ static unsigned collect_fds(Agent *agent, bool *out_ready)
 	unsigned count = FD_STREAMS;
 
 	fds[FD_SIGNALS] = (struct pollfd){ .fd = agent->signals, .events = POLLIN };
-	fds[FD_DEVICES] = (struct pollfd){ .fd = -1 };
+	fds[FD_DEVICES] = (struct pollfd){ .fd = agent->devices, .events = POLLIN };
 	fds[FD_CHANNEL] = (struct pollfd){ .fd = -1 };
-	if (agent->channel < 0)
-		fds[FD_DEVICES] = (struct pollfd){ .fd = agent->devices, .events = POLLIN };
 	if (agent->has_host) {
 		fds[FD_CHANNEL].fd = agent->channel;
-		if (output_can_answer(&agent->out))
+		if (can_take_frames(agent))
 			fds[FD_CHANNEL].events |= POLLIN;
 		if (!output_is_empty(&agent->out))
 			fds[FD_CHANNEL].events |= POLLOUT;
@@ -323,7 +407,7 @@ static unsigned collect_fds(Agent *agent, bool *out_ready)
 	for (Stream *stream = agent->streams; stream; stream = stream->next) {
 		stream->fds = fds + count;
 		stream->fd_count = 0;
-		if (stream->service->poll)
+		if (stream->service->poll && !must_rest(agent, stream))
 			stream->fd_count = stream->service->poll(stream, stream->fds, out_ready);
 		count += stream->fd_count;
 	}
@@ -372,7 +456,7 @@ static void step_streams(Agent *agent)
 
 		if (!output_can_answer(&agent->out))
 			all_stepped = false;
-		else if (!stream->is_over && stream->service->step)
+		else if (!stream->is_over && stream->service->step && !must_rest(agent, stream))
 			stream->service->step(stream, stream->fds, stream->fd_count);
 		stream_consumed(stream, 0);
 		if (stream->is_over)
@@ -412,10 +496,16 @@ static void serve_round(Agent *agent)
 		return; /* EINTR, or no memory now */
 	if (agent->fds[FD_SIGNALS].revents)
 		take_signals(agent);
+	if (agent->fds[FD_DEVICES].revents) {
+		uevent_drain(agent->devices);
+		agent->has_news = true;
+	}
+	attend_disk(agent);
 	attend_victims(agent);
 	step_streams(agent);
 	if (agent->fds[FD_CHANNEL].revents & (POLLHUP | POLLERR))
 		lose_host(agent);
+	handle_held(agent);
 	if (agent->has_host) {
 		handle_frames(agent);
 		if (agent->fds[FD_CHANNEL].revents & POLLIN)
@@ -450,6 +540,7 @@ int agent_run(int channel)
 	agent->channel = channel;
 	agent->is_machine = channel < 0;
 	agent->devices = agent->is_machine ? uevent_open() : -1;
+	agent->has_news = agent->is_machine; /* the disk may have grown since the boot began */
 	agent->signals = watch_signals();
 	if (agent->signals < 0) {
 		free(agent);

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "agent/wire.h"
+#include "held.h"
 #include "output.h"
 #include "power.h"
 #include "stream.h"
@@ -34,11 +35,15 @@ struct Agent {
 			  */
 	bool has_host;	 /* the other end of the channel is open */
 	bool child_died; /* since the last round */
+	bool has_news;	 /* devices changed: the disk is to be looked at */
 	uint64_t session;
-	PowerAction power; /* to be done once the answer is on its way */
+	uint64_t root_bytes; /* the size of the device that / is on, when it was last looked at */
+	PowerAction power;   /* to be done once the answer is on its way */
 	uint64_t power_deadline_ms;
 	Stream *streams;
 	unsigned stream_count;
+	Stream *freeze; /* the one that holds the filesystems frozen, or NULL */
+	Held held;
 	Victim victims[WIRE_STREAMS_MAX];
 	unsigned victim_count;
 	WireParser parser;

@@ -266,6 +266,7 @@ static void drop_get(Stream *stream)
 const Service put_file_service = {
 	.number = WIRE_SERVICE_PUT_FILE,
 	.size = sizeof(Put),
+	.writes = true,
 	.open = open_put,
 	.data = take_put,
 	.eof = finish_put,

@@ -116,18 +116,20 @@ static int write_machine_id(const char *root, const char *id)
 	return 0;
 }
 
-static int write_stamp(const char *root, const char *id)
+/* What this disk was last told, below var/lib/ember: `id` and `name`. */
+static int write_stamp(const char *root, const char *what, const char *text)
 {
 	static const char *const parents[] = { "/var", "/var/lib", "/var/lib/ember" };
-	char path[512];
+	char path[512], line[HOSTNAME_MAX + 2];
 
 	for (size_t i = 0; i < ARRAY_SIZE(parents); i++) {
 		(void)snprintf(path, sizeof(path), "%s%s", root, parents[i]);
 		if (mkdir(path, 0755) < 0 && errno != EEXIST)
 			return -1;
 	}
-	(void)snprintf(path, sizeof(path), "%s\n", id);
-	return replace_below(root, "/var/lib/ember/id", path, 0644);
+	(void)snprintf(path, sizeof(path), "/var/lib/ember/%s", what);
+	(void)snprintf(line, sizeof(line), "%s\n", text);
+	return replace_below(root, path, line, 0644);
 }
 
 static int write_hostname(const char *root, const char *hostname)
@@ -148,11 +150,27 @@ int identity_apply(const char *root, const char *hostname, const char *id)
 		return -1;
 	(void)snprintf(path, sizeof(path), "%s/etc", root);
 	(void)mkdir(path, 0755); /* the barest of images */
-	if (hostname && write_hostname(root, hostname) < 0)
+	if (hostname &&
+	    (write_hostname(root, hostname) < 0 || write_stamp(root, "name", hostname) < 0))
 		return -1;
-	if (id && (write_machine_id(root, id) < 0 || write_stamp(root, id) < 0))
+	if (id && (write_machine_id(root, id) < 0 || write_stamp(root, "id", id) < 0))
 		return -1;
 	return 0;
+}
+
+int identity_follow(const char *root, const char *hostname)
+{
+	char path[512], stamp[HOSTNAME_MAX + 2], current[HOSTNAME_MAX + 2];
+
+	(void)snprintf(path, sizeof(path), "%s/var/lib/ember/name", root);
+	if (read_text(path, stamp, sizeof(stamp)) < 0)
+		return write_stamp(root, "name", hostname);
+	if (strcmp(stamp, hostname) == 0)
+		return 0;
+	(void)snprintf(path, sizeof(path), "%s/etc/hostname", root);
+	if (read_text(path, current, sizeof(current)) >= 0 && strcmp(current, stamp) != 0)
+		return write_stamp(root, "name", hostname);
+	return identity_apply(root, hostname, /* id= */ NULL);
 }
 
 bool identity_is_stale(const char *root, const char *id)
@@ -179,8 +197,11 @@ void identity_boot(const char *cmdline)
 	if (id[0] != '\0' && identity_is_stale("", id)) {
 		if (identity_apply("", hostname[0] ? hostname : NULL, id) < 0)
 			complain("cannot write this machine's identity: %s", strerror(errno));
-	} else if (read_text("/etc/hostname", current, sizeof(current)) > 0 &&
-		   identity_is_hostname(current)) {
-		(void)sethostname(current, strlen(current));
+		return;
 	}
+	if (hostname[0] != '\0' && identity_follow("", hostname) < 0)
+		complain("cannot write this machine's name: %s", strerror(errno));
+	if (read_text("/etc/hostname", current, sizeof(current)) > 0 &&
+	    identity_is_hostname(current))
+		(void)sethostname(current, strlen(current));
 }

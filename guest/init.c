@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@
 
 /* An agent that ends at once must not keep the machine busy. */
 #define AGENT_RESTART_MS 1000
+/* What grows the root filesystem goes on after that, beside the rest of the boot. */
+#define GROW_PATIENCE_MS 5000
 /* Fds for WIRE_STREAMS_MAX programs of four pipes. */
 #define AGENT_FILES 8192
 
@@ -62,16 +65,26 @@ static pid_t start_agent(void)
 	return pid;
 }
 
+/* By another process: what the kernel makes of it, up to its death, does not end the boot, nor does it wait for long. */
+static void grow_root(void)
+{
+	struct pollfd grown = { .fd = -1, .events = POLLIN };
+
+	if (resize_start("/", &grown.fd) < 0)
+		return;
+	(void)poll(&grown, 1, GROW_PATIENCE_MS);
+	close_fd(&grown.fd);
+}
+
 static void prepare(char *cmdline, size_t size)
 {
-	uint64_t bytes;
 	NetConfig net;
 
 	mounts_base();
 	if (read_text("/proc/cmdline", cmdline, size) < 0)
 		cmdline[0] = '\0';
 	/* An older disk in a larger volume; no news, and no complaint, when it fits or cannot. */
-	(void)resize_filesystem("/", &bytes);
+	grow_root();
 	identity_boot(cmdline);
 	net_loopback_up();
 	if (net_parse_boot_parameter(cmdline, &net))

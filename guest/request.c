@@ -55,6 +55,8 @@ static int take(const WireTlv *tlv, Request *request)
 		return take_u32(tlv, &request->uid, &request->has_uid);
 	case WIRE_TAG_GID:
 		return take_u32(tlv, &request->gid, &request->has_gid);
+	case WIRE_TAG_TIMEOUT_MS:
+		return take_u32(tlv, &request->timeout_ms, &ignored);
 	case WIRE_TAG_SIZE:
 		request->has_size = true;
 		return wire_tlv_u64(tlv, &request->size);

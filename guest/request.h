@@ -17,7 +17,7 @@ struct Request {
 	char **env;  /* likewise, with REQUEST_ENV_SPARE free places behind the NULL */
 	unsigned arg_count, env_count;
 	const char *cwd, *user, *path, *name, *hostname, *id; /* NULL: absent */
-	uint32_t flags, mode, uid, gid;
+	uint32_t flags, mode, uid, gid, timeout_ms;	      /* 0: absent */
 	uint64_t size;
 	bool has_mode, has_size, has_uid, has_gid;
 };

@@ -9,13 +9,13 @@
 #include "identity.h"
 #include "power.h"
 #include "request.h"
-#include "resize.h"
 
 const Service *service_find(unsigned number)
 {
 	static const Service *const services[] = {
 		&ping_service,	   &exec_service,   &put_file_service,	&get_file_service,
 		&poweroff_service, &reboot_service, &resize_fs_service, &set_identity_service,
+		&trim_service,	   &freeze_service,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(services); i++)
@@ -62,25 +62,6 @@ static void open_reboot(Stream *stream, Request *request)
 	agent_request_power(stream->agent, POWER_REBOOT);
 }
 
-static void open_resize_fs(Stream *stream, Request *request)
-{
-	const char *path = request->path ? request->path : "/";
-	uint8_t buffer[STREAM_ANSWER_MAX];
-	WireWriter writer;
-	uint64_t size;
-
-	if (refuse_without_machine(stream))
-		return;
-	if (resize_filesystem(path, &size) < 0) {
-		stream_fail(stream, error_kind(errno), "cannot grow the filesystem on '%s': %s",
-			    path, strerror(errno));
-		return;
-	}
-	wire_writer_begin(&writer, buffer, sizeof(buffer), WIRE_CLOSE, stream->id);
-	wire_put_u64(&writer, WIRE_TAG_SIZE, size);
-	stream_answer(stream, &writer);
-}
-
 static void open_set_identity(Stream *stream, Request *request)
 {
 	if (refuse_without_machine(stream))
@@ -104,23 +85,20 @@ const Service ping_service = {
 const Service poweroff_service = {
 	.number = WIRE_SERVICE_POWEROFF,
 	.size = sizeof(Stream),
+	.writes = true,
 	.open = open_poweroff,
 };
 
 const Service reboot_service = {
 	.number = WIRE_SERVICE_REBOOT,
 	.size = sizeof(Stream),
+	.writes = true,
 	.open = open_reboot,
-};
-
-const Service resize_fs_service = {
-	.number = WIRE_SERVICE_RESIZE_FS,
-	.size = sizeof(Stream),
-	.open = open_resize_fs,
 };
 
 const Service set_identity_service = {
 	.number = WIRE_SERVICE_SET_IDENTITY,
 	.size = sizeof(Stream),
+	.writes = true,
 	.open = open_set_identity,
 };

@@ -16,3 +16,8 @@ extern const Service poweroff_service;
 extern const Service reboot_service;
 extern const Service resize_fs_service;
 extern const Service set_identity_service;
+extern const Service trim_service;
+extern const Service freeze_service;
+
+/* For the agent: end a freeze before its time, which is told as if that were over. */
+void freeze_cut(Stream *stream);

@@ -28,6 +28,7 @@ typedef struct Stream Stream;
 typedef struct Service {
 	WireService number;
 	size_t size; /* of the derived struct, which comes zeroed */
+	bool writes; /* to the guest's disk: waits while that is frozen */
 
 	/* Start. May already close or fail the stream. */
 	void (*open)(Stream *stream, Request *request);

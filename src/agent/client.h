@@ -37,6 +37,8 @@ static inline void cleanup_client_ptr(Client **client)
 typedef struct VmStatus {
 	char *state; /* starting, running, paused, stopping */
 	bool agent_ready;
+	bool can_resize_disk;
+	bool can_switch_disk;
 	uint64_t session;   /* of the agent's channel; another one means the guest began anew */
 	uint64_t uptime_ms; /* of the hypervisor */
 	ProcId hypervisor;
@@ -54,9 +56,32 @@ int client_wait_ready(Client *client, Deadline until, Error **err);
  * ExitReport; "killed" says that the guest had to be forced. */
 int client_stop(Client *client, uint32_t timeout_ms, char **out_reason, Error **err);
 int client_kill(Client *client, Error **err);
-/* Already so is success. */
+/* Already so is success. A VM whose disk takes no writes goes on by itself, and cannot be resumed before (ERR_STATE). */
 int client_pause(Client *client, Deadline until, Error **err);
 int client_resume(Client *client, Deadline until, Error **err);
+/* Tell the guest that its disk is that large, which the volume is already; never smaller than it was. */
+int client_disk_resize(Client *client, uint64_t size_bytes, Deadline until, Error **err);
+/* From its return on the guest writes to that qcow2 file, whose backing file is what its disk was until now. */
+int client_disk_switch(Client *client, const char *overlay, Deadline until, Error **err);
+
+/*
+ * What lasts until it is ended, or its client is closed, or this process dies.
+ */
+typedef struct Hold {
+	Client *client; /* borrowed; good for nothing else meanwhile */
+	uint32_t stream;
+} Hold;
+
+typedef struct HoldEnd {
+	uint64_t held_us; /* how long it stood still, as seen by who held it */
+	bool is_expired;  /* it went on before it was ended: its time was over */
+} HoldEnd;
+
+/* The guest syncs its filesystems and freezes them, for at most `hold_ms`. */
+int client_freeze(Client *client, uint32_t hold_ms, Deadline until, Hold *out_hold, Error **err);
+/* The vCPUs stand still, for at most `hold_ms`; a VM that was paused before stays so afterwards. */
+int client_hold(Client *client, uint32_t hold_ms, Deadline until, Hold *out_hold, Error **err);
+int client_hold_end(Hold *hold, Deadline until, HoldEnd *out_end, Error **err);
 
 /*
  * The guest's services.
@@ -72,6 +97,14 @@ void agent_info_release(AgentInfo *info);
 
 int client_ping(Client *client, Deadline until, AgentInfo *out_info, Error **err);
 
+/* Let the host have back what the guest's root filesystem does not use. *out_bytes: how much of it the
+ * disk had not been told of before. It may take any time, as long as the agent answers meanwhile: ERR_TIMEOUT when it has
+ * been silent for `silence_ms`. ERR_UNSUPPORTED where the guest cannot. */
+int client_trim(Client *client, int64_t silence_ms, uint64_t *out_bytes, Error **err);
+
+/* Grow its root filesystem to its disk, as large as the guest sees that. *out_bytes: what it then has. */
+int client_resize_fs(Client *client, Deadline until, uint64_t *out_bytes, Error **err);
+
 typedef struct ExecRequest {
 	const Strv *argv; /* at least one word */
 	const Strv *env;  /* K=V; may be NULL */
@@ -80,6 +113,8 @@ typedef struct ExecRequest {
 	int stdin_fd;	  /* -1: the command reads end-of-file */
 	int stdout_fd;	  /* -1, here too: dropped */
 	int stderr_fd;
+	void (*silent)(void *arg); /* called for each second in which nothing came; may be NULL */
+	void *silent_arg;
 } ExecRequest;
 
 /* How a command in the guest ended. */

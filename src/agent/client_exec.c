@@ -15,6 +15,7 @@
 #include "util/mem.h"
 
 #define STDIN_CHUNK	32768
+#define SILENCE_MS	1000
 #define CREDIT_AT_LEAST (WIRE_WINDOW / 4) /* written bytes are credited in pieces of this */
 
 /* Output on its way to one of our descriptors. */
@@ -28,6 +29,8 @@ typedef struct Sink {
 
 typedef struct Pump {
 	Client *client;
+	const ExecRequest *request;
+	Deadline silent_at;
 	uint32_t stream;
 	int stdin_fd;	      /* -1: at its end */
 	uint64_t send_credit; /* what we may send */
@@ -176,6 +179,25 @@ static int send_stdin(Pump *pump, Error **err)
 	return conn_send(pump->client, &end, DEADLINE_NEVER, err);
 }
 
+/* Somebody may know why nothing comes. */
+static int poll_or_tell(Pump *pump, struct pollfd *events, size_t count, Error **err)
+{
+	const ExecRequest *request = pump->request;
+	auto_error why = NULL;
+
+	if (!request->silent)
+		return conn_poll(events, count, DEADLINE_NEVER, err);
+	if (conn_poll(events, count, pump->silent_at, &why) == 0)
+		return 0;
+	if (error_code(why) != ERR_TIMEOUT) {
+		error_move(err, &why);
+		return -1;
+	}
+	request->silent(request->silent_arg);
+	pump->silent_at = deadline_in_ms(SILENCE_MS);
+	return 0;
+}
+
 static int wait_events(Pump *pump, struct pollfd events[4], Error **err)
 {
 	bool wants_input = !pump->is_closed && pump->stdin_fd >= 0 && pump->send_credit > 0;
@@ -188,7 +210,7 @@ static int wait_events(Pump *pump, struct pollfd events[4], Error **err)
 				     .events = sink_pending(&pump->out) ? POLLOUT : 0 };
 	events[3] = (struct pollfd){ .fd = sink_pending(&pump->err) ? pump->err.fd : -1,
 				     .events = POLLOUT };
-	return conn_poll(events, 4, DEADLINE_NEVER, err);
+	return poll_or_tell(pump, events, 4, err);
 }
 
 static int run_once(Pump *pump, Error **err)
@@ -206,6 +228,8 @@ static int run_once(Pump *pump, Error **err)
 		return -1;
 	if (give_credit(pump, err) < 0)
 		return -1;
+	if (events[0].revents)
+		pump->silent_at = deadline_in_ms(SILENCE_MS);
 	if (events[0].revents && (conn_read(pump->client, err) < 0 || take_frames(pump, err) < 0))
 		return -1;
 	if (events[1].revents && !pump->is_closed && send_stdin(pump, err) < 0)
@@ -283,6 +307,8 @@ int client_exec(Client *client, const ExecRequest *request, ExecResult *out_resu
 	int result;
 
 	pump->client = client;
+	pump->request = request;
+	pump->silent_at = deadline_in_ms(SILENCE_MS);
 	pump->stdin_fd = request->stdin_fd;
 	pump->send_credit = pump->recv_credit = WIRE_WINDOW;
 	pump->uncredited = 0;

@@ -17,12 +17,13 @@ struct Client {
 	uint8_t out[WIRE_FRAME_MAX]; /* where frames are built */
 };
 
-/* What a CLOSE (or INFO) said; absent values are zero. Texts are owned, short and printable. */
+/* What a CLOSE (or INFO) said; absent values are zero. Texts are owned, short and printable; sizes, durations and start times
+ * are at most INT64_MAX. `mtime` may be any, as it is before 1970 in some files, and so may `session`. */
 typedef struct Outcome {
 	bool has_error, has_status, has_signal, has_size;
 	uint8_t error; /* WireError */
 	uint32_t status, signal, flags, pid, mode, uid, gid;
-	uint64_t size, started, session, uptime_ms, mtime;
+	uint64_t size, started, session, uptime_ms, mtime, held_us;
 	char *message, *state, *version;
 } Outcome;
 

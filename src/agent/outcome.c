@@ -25,6 +25,17 @@ static int take_text(const WireTlv *tlv, char **owned)
 	return 0;
 }
 
+/* A size or a time, which is signed wherever it goes from here: in files, in JSON. */
+static int take_amount(const WireTlv *tlv, uint64_t *out_amount)
+{
+	uint64_t amount;
+
+	if (wire_tlv_u64(tlv, &amount) < 0 || amount > INT64_MAX)
+		return -1;
+	*out_amount = amount;
+	return 0;
+}
+
 static int take_tlv(const WireTlv *tlv, Outcome *outcome)
 {
 	switch ((WireTag)tlv->tag) {
@@ -39,7 +50,7 @@ static int take_tlv(const WireTlv *tlv, Outcome *outcome)
 		return wire_tlv_u32(tlv, &outcome->signal);
 	case WIRE_TAG_SIZE:
 		outcome->has_size = true;
-		return wire_tlv_u64(tlv, &outcome->size);
+		return take_amount(tlv, &outcome->size);
 	case WIRE_TAG_FLAGS:
 		return wire_tlv_u32(tlv, &outcome->flags);
 	case WIRE_TAG_PID:
@@ -51,11 +62,13 @@ static int take_tlv(const WireTlv *tlv, Outcome *outcome)
 	case WIRE_TAG_GID:
 		return wire_tlv_u32(tlv, &outcome->gid);
 	case WIRE_TAG_STARTED:
-		return wire_tlv_u64(tlv, &outcome->started);
+		return take_amount(tlv, &outcome->started);
 	case WIRE_TAG_SESSION:
 		return wire_tlv_u64(tlv, &outcome->session);
+	case WIRE_TAG_HELD_US:
+		return take_amount(tlv, &outcome->held_us);
 	case WIRE_TAG_UPTIME_MS:
-		return wire_tlv_u64(tlv, &outcome->uptime_ms);
+		return take_amount(tlv, &outcome->uptime_ms);
 	case WIRE_TAG_MTIME:
 		return wire_tlv_u64(tlv, &outcome->mtime);
 	case WIRE_TAG_MESSAGE:
@@ -88,7 +101,7 @@ int conn_outcome(const WireFrame *frame, Outcome *out_outcome, Error **err)
 
 	while ((more = wire_tlv_next(&reader, &tlv)) > 0)
 		if (take_tlv(&tlv, &outcome) < 0)
-			return conn_breach("an answer with a malformed value", err);
+			return conn_breach("an answer with a value that cannot be", err);
 	if (more < 0)
 		return conn_breach("a malformed answer", err);
 	*out_outcome = outcome;

@@ -66,7 +66,9 @@
  *   poweroff                                                CLOSE, then the guest goes down
  *   reboot                                                  CLOSE, then the guest goes down
  *   resize-fs     PATH?                                     CLOSE: SIZE
+ *   trim          PATH?                                     CLOSE: SIZE
  *   set-identity  HOSTNAME? ID?                             CLOSE
+ *   freeze        TIMEOUT_MS?; EOF                          INFO; CLOSE: FLAGS HELD_US
  *
  * exec: ENV is `KEY=value`; PATH, HOME, USER and LOGNAME get defaults where absent. ARG 0 is looked
  *   up in that PATH unless it has a slash. USER is `user[:group]`, names of the guest's /etc/passwd
@@ -84,7 +86,12 @@
  *   the SIZE of INFO, one that shrinks gives a smaller SIZE in CLOSE. Where INFO says 0 the file is
  *   read to its end all the same: those of /proc claim to be empty.
  * resize-fs: grow the ext4 filesystem mounted on PATH (default /) to its device. SIZE: the result.
+ * trim: tell the disk which blocks the filesystem mounted on PATH (default /) does not use. SIZE: how
+ *   many bytes of them there were that it had not been told of.
  * set-identity: ID is the VM's UUID; the machine id is made from it.
+ * freeze: INFO says that all filesystems on disks are synced and frozen. They are until EOF or the end of the stream, so
+ *   that they thaw with whatever becomes of the host, and for at most TIMEOUT_MS. CLOSE says for how long they were, and
+ *   (WIRE_HOLD_EXPIRED) whether the time was over first. What else would write to them waits meanwhile.
  *
  * This file is shared by three programs. It needs only libc and allocates nothing.
  */
@@ -146,6 +153,8 @@ typedef enum WireService {
 	WIRE_SERVICE_REBOOT,
 	WIRE_SERVICE_RESIZE_FS,
 	WIRE_SERVICE_SET_IDENTITY,
+	WIRE_SERVICE_TRIM,
+	WIRE_SERVICE_FREEZE,
 
 	/* Served by the keeper on its own socket; src/keeper/ says what they take and answer. */
 	WIRE_SERVICE_STATUS = 128,
@@ -154,6 +163,9 @@ typedef enum WireService {
 	WIRE_SERVICE_PAUSE,
 	WIRE_SERVICE_RESUME,
 	WIRE_SERVICE_WAIT_READY,
+	WIRE_SERVICE_DISK_RESIZE,
+	WIRE_SERVICE_DISK_SWITCH,
+	WIRE_SERVICE_HOLD,
 } WireService;
 
 /* The first of the services that a keeper answers itself. */
@@ -189,12 +201,17 @@ typedef enum WireTag {
 	WIRE_TAG_STATE,	      /* text: host services only */
 	WIRE_TAG_SESSION,     /* u64: host services only */
 	WIRE_TAG_STARTED,     /* u64: start time of PID; host services only */
+	WIRE_TAG_HELD_US,     /* u64: how long it stood still */
 } WireTag;
 
 /* FLAGS of exec. */
 #define WIRE_EXEC_NO_STDIN 1U /* stdin is /dev/null; the host sends neither DATA nor EOF */
+/* FLAGS of the CLOSE of freeze and hold. */
+#define WIRE_HOLD_EXPIRED 1U
 /* FLAGS of status. */
 #define WIRE_STATUS_AGENT_READY 1U
+#define WIRE_STATUS_DISK_RESIZE 2U /* the keeper and its hypervisor know disk-resize */
+#define WIRE_STATUS_DISK_SWITCH 4U /* and disk-switch */
 
 typedef enum WireError {
 	WIRE_ERR_FAILED = 1,	 /* anything else; MESSAGE says what */

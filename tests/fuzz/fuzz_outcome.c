@@ -1,6 +1,6 @@
 /*
  * What the client makes of an answer: any payload of a CLOSE or INFO from a guest. Texts that come
- * out are short and printable, and a failure always explains itself.
+ * out are short and printable, amounts fit where they are shown, and a failure always explains itself.
  */
 #include "agent/conn.h"
 #include "fuzz.h"
@@ -32,6 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_text(outcome.message);
 	check_text(outcome.state);
 	check_text(outcome.version);
+	CHECK(outcome.size <= INT64_MAX && outcome.held_us <= INT64_MAX);
+	CHECK(outcome.uptime_ms <= INT64_MAX && outcome.started <= INT64_MAX);
 	if (conn_check(&outcome, &err) < 0)
 		CHECK(err != NULL && outcome.has_error);
 	else

@@ -638,9 +638,13 @@ static void test_file_failures(void)
 
 static void test_machine_is_left_alone(void)
 {
-	static const unsigned services[] = { WIRE_SERVICE_POWEROFF,  WIRE_SERVICE_REBOOT,
-					     WIRE_SERVICE_RESIZE_FS, WIRE_SERVICE_SET_IDENTITY,
-					     WIRE_SERVICE_STATUS,    99 };
+	static const unsigned services[] = { WIRE_SERVICE_POWEROFF,
+					     WIRE_SERVICE_REBOOT,
+					     WIRE_SERVICE_RESIZE_FS,
+					     WIRE_SERVICE_SET_IDENTITY,
+					     WIRE_SERVICE_FREEZE,
+					     WIRE_SERVICE_STATUS,
+					     99 };
 
 	start_agent();
 	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {

@@ -8,6 +8,7 @@
 #include "guest/document.h"
 #include "guest/identity.h"
 #include "guest/net.h"
+#include "guest/resize.h"
 #include "guest/users.h"
 
 #include "test.h"
@@ -267,6 +268,37 @@ static void test_identity(void)
 	remove_root();
 }
 
+static void test_identity_follows_a_rename(void)
+{
+	make_root();
+	CHECK_INT(identity_apply(root, "web", ID), 0);
+	check_below("var/lib/ember/name", "web\n");
+	CHECK_INT(identity_follow(root, "web"), 0);
+	check_below("etc/hostname", "web\n");
+	CHECK_INT(identity_follow(root, "shop"), 0);
+	check_below("etc/hostname", "shop\n");
+	check_below("var/lib/ember/name", "shop\n");
+	check_below("var/lib/ember/id", ID "\n");
+
+	/* The guest's own choice stays, whatever the VM is called next. */
+	write_below("etc/hostname", "mine\n");
+	CHECK_INT(identity_follow(root, "store"), 0);
+	check_below("etc/hostname", "mine\n");
+	check_below("var/lib/ember/name", "store\n");
+	remove_root();
+}
+
+/* The disk of a VM that an older guest has booted. */
+static void test_identity_without_a_name(void)
+{
+	make_root();
+	write_below("etc/hostname", "old\n");
+	CHECK_INT(identity_follow(root, "web"), 0);
+	check_below("etc/hostname", "old\n");
+	check_below("var/lib/ember/name", "web\n");
+	remove_root();
+}
+
 static void test_identity_of_bare_root(void)
 {
 	make_root();
@@ -297,9 +329,65 @@ static void test_identity_names(void)
 	CHECK(!identity_is_id(""));
 }
 
+#define GIB (1ULL << 30)
+
+static void put(uint8_t *super, size_t at, uint32_t value, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		super[at + i] = (uint8_t)(value >> 8 * i);
+}
+
+/* 8 GiB of blocks of 4 KiB, with `reserved` more blocks of descriptors. */
+static void make_super(uint8_t super[RESIZE_SUPER_BYTES], uint32_t reserved)
+{
+	memset(super, 0, RESIZE_SUPER_BYTES);
+	put(super, 4, 2097152, 4);
+	put(super, 24, 2, 4);
+	put(super, 32, 32768, 4);
+	put(super, 56, 0xef53, 2);
+	put(super, 92, 0x10, 4);
+	put(super, 96, 0x80, 4);
+	put(super, 206, reserved, 2);
+	put(super, 254, 64, 2);
+}
+
+static void test_growth(void)
+{
+	uint8_t super[RESIZE_SUPER_BYTES];
+	ResizeShape shape;
+	unsigned steps = 0;
+
+	make_super(super, 127);
+	CHECK(resize_read_shape(super, &shape));
+	CHECK_INT((long long)(shape.blocks * shape.block_bytes), 8LL << 30);
+	CHECK_INT((long long)(shape.blocks_max * shape.block_bytes), 1LL << 40);
+	CHECK(resize_next(&shape, 8 * GIB) == shape.blocks);
+	CHECK(resize_next(&shape, 4 * GIB) == shape.blocks);
+	CHECK(resize_next(&shape, 9 * GIB) * 4096 == 9 * GIB);
+	/* Never far at a time, and never beyond what there is room for. */
+	for (uint64_t next; (next = resize_next(&shape, 16384 * GIB)) != shape.blocks; steps++) {
+		CHECK((next - shape.blocks) * 4096 <= 64 * GIB);
+		shape.blocks = next;
+	}
+	CHECK_INT(steps, 16);
+	CHECK(shape.blocks == shape.blocks_max);
+	/* Of a layout that the kernel converts, or has converted, nothing is grown. */
+	put(super, 96, 0x90, 4);
+	CHECK(resize_read_shape(super, &shape) && resize_next(&shape, 64 * GIB) == shape.blocks);
+	make_super(super, 0);
+	put(super, 92, 0, 4);
+	CHECK(resize_read_shape(super, &shape) && resize_next(&shape, 64 * GIB) == shape.blocks);
+	put(super, 254, 0, 2);
+	CHECK(!resize_read_shape(super, &shape));
+	put(super, 56, 0, 2);
+	CHECK(!resize_read_shape(super, &shape));
+}
+
 TEST_MAIN({ "command line", test_cmdline }, { "percent-encoding", test_percent },
 	  { "image.json", test_document }, { "what is no image.json", test_bad_documents },
 	  { "ip=", test_ip_parameter }, { "users and groups", test_users },
 	  { "users without databases", test_users_without_databases },
 	  { "identity", test_identity }, { "identity of a bare root", test_identity_of_bare_root },
-	  { "names and ids", test_identity_names });
+	  { "a renamed VM", test_identity_follows_a_rename },
+	  { "a VM without a stamped name", test_identity_without_a_name },
+	  { "names and ids", test_identity_names }, { "how a filesystem grows", test_growth });
