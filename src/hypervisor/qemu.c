@@ -120,21 +120,21 @@ static int check_bounds(const Vm *vm, Error **err)
 	if (vm->cpus < 1 || (host_cpus > 0 && vm->cpus > (unsigned long)host_cpus)) {
 		error_set(err, ERR_USAGE, "vm '%s' has %u cpus, this host can run 1 to %ld",
 			  vm->name, vm->cpus, host_cpus);
-		return error_hint(err, "make one with fewer: ember vm fork %s %s-2 --cpus %ld",
-				  vm->name, vm->name, host_cpus);
+		return error_hint(err, "give it fewer: ember vm update-config %s --cpus %ld",
+				  vm->name, host_cpus);
 	}
 	if (vm->memory_mib < MEMORY_MIB_MIN) {
 		error_set(err, ERR_USAGE, "vm '%s' has %llu MiB of memory, too few to boot",
 			  vm->name, (unsigned long long)vm->memory_mib);
-		return error_hint(err, "make one with more: ember vm fork %s %s-2 --memory %dM",
-				  vm->name, vm->name, MEMORY_MIB_MIN);
+		return error_hint(err, "give it more: ember vm update-config %s --memory %dM",
+				  vm->name, MEMORY_MIB_MIN);
 	}
 	if (os_memory_bytes(&host_bytes) == 0 && vm->memory_mib > host_bytes >> 20) {
 		error_set(err, ERR_USAGE, "vm '%s' has %llu MiB of memory, this host has %llu",
 			  vm->name, (unsigned long long)vm->memory_mib,
 			  (unsigned long long)(host_bytes >> 20));
-		return error_hint(err, "make one with less: ember vm fork %s %s-2 --memory %lluM",
-				  vm->name, vm->name, (unsigned long long)(host_bytes >> 21));
+		return error_hint(err, "give it less: ember vm update-config %s --memory %lluM",
+				  vm->name, (unsigned long long)(host_bytes >> 21));
 	}
 	return 0;
 }
@@ -164,15 +164,18 @@ static void add_machine(Strv *argv, const LaunchRequest *request, bool is_kvm)
 }
 
 /* The image lock of QEMU (OFD locks) refuses a disk that another hypervisor has open. */
-static void add_disk(Strv *argv, const Vm *vm)
+static void add_disk(Strv *argv, const StorageDisk *disk)
 {
-	auto_free char *path = escape(vm->disk_path);
+	auto_free char *path = escape(disk->path);
 
 	addf(argv, "-blockdev",
-	     "driver=raw,node-name=disk0,discard=unmap,detect-zeroes=unmap,file.driver=file,"
-	     "file.filename=%s,file.locking=on,file.aio=threads",
-	     path);
-	add(argv, "-device", "virtio-blk-device,drive=disk0");
+	     "driver=%s,node-name=disk0,discard=unmap,detect-zeroes=unmap,file.driver=%s,"
+	     "file.filename=%s,file.locking=%s,file.aio=threads",
+	     disk->format == DISK_QCOW2 ? "qcow2" : "raw", disk->is_device ? "host_device" : "file",
+	     path, disk->is_device ? "auto" : "on");
+	/* A write that the host does not take stops the guest, which never learns of it and is none
+	 * the worse: it would take it for a broken disk. A bad block under a read is its own affair. */
+	add(argv, "-device", "virtio-blk-device,drive=disk0,werror=stop,rerror=report");
 }
 
 static void add_network(Strv *argv, const NetworkPlan *network)
@@ -254,8 +257,9 @@ static int add_kernel(Strv *argv, const LaunchRequest *request, bool is_kvm, Err
 			  "the boot arguments of vm '%s' are too long: a kernel takes %d bytes, "
 			  "these make %zu",
 			  vm->name, COMMAND_LINE_MAX, line.len);
-		return error_hint(err, "shorten its --boot-args%s",
-				  vm->run_cmd ? ", or what --env gives to its command" : "");
+		return error_hint(err, "shorten them%s: ember vm update-config %s --boot-args TEXT",
+				  vm->run_cmd ? ", or what --env gives to its command" : "",
+				  vm->name);
 	}
 	add(argv, "-kernel", request->kernel->path);
 	if (request->kernel->initrd)
@@ -301,7 +305,7 @@ static int qemu_plan(const LaunchRequest *request, LaunchPlan *out_plan, Error *
 	add_machine(&plan.argv, request, is_kvm);
 	if (add_kernel(&plan.argv, request, is_kvm, err) < 0)
 		return -1;
-	add_disk(&plan.argv, request->vm);
+	add_disk(&plan.argv, request->disk);
 	add_network(&plan.argv, request->network);
 	add_channels(&plan.argv, request);
 	*out_plan = plan;

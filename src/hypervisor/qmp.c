@@ -21,6 +21,22 @@ static char *text_of(const json_t *obj, const char *key)
 	return text ? str_make_printable(xstrdup(text)) : NULL;
 }
 
+/* Of query-block's answer: which node a guest's disk is on. Overlays that were put on top of it are nodes of their own. */
+static char *top_node(const json_t *devices)
+{
+	const json_t *device;
+	size_t i;
+
+	json_array_foreach(devices, i, device)
+	{
+		const json_t *node = json_object_get(device, "inserted");
+
+		if (node)
+			return text_of(node, "node-name");
+	}
+	return NULL;
+}
+
 static int read_id(const json_t *doc, QmpMessage *message, Error **err)
 {
 	return json_get_u64_opt(doc, "id", UINT32_MAX, &message->id, err);
@@ -39,7 +55,7 @@ static int from_json(const json_t *doc, QmpMessage *message, Error **err)
 	}
 	if ((part = json_object_get(doc, "return"))) {
 		message->kind = QMP_RETURN;
-		message->text = text_of(part, "status");
+		message->text = json_is_array(part) ? top_node(part) : text_of(part, "status");
 		return read_id(doc, message, err);
 	}
 	if ((part = json_object_get(doc, "error"))) {
@@ -106,7 +122,15 @@ int qmp_reader_next(QmpReader *reader, QmpMessage *out_message, Error **err)
 	return 0;
 }
 
-char *qmp_command(uint64_t id, const char *name)
+char *qmp_command(uint64_t id, const char *name, json_t *arguments)
 {
-	return xasprintf("{\"execute\":\"%s\",\"id\":%llu}\r\n", name, (unsigned long long)id);
+	json_auto_t *doc = json_object();
+	auto_free char *text = NULL;
+
+	json_put_string(doc, "execute", name);
+	if (arguments)
+		json_put_take(doc, "arguments", arguments);
+	json_put_u64(doc, "id", id);
+	text = json_dumps(doc, JSON_COMPACT | JSON_ENCODE_ANY);
+	return xasprintf("%s\r\n", text);
 }

@@ -7,13 +7,15 @@
  */
 #pragma once
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "util/compiler.h"
 #include "util/error.h"
 
-#define QMP_LINE_MAX 65536
+/* What query-block says of a disk with many layers is the longest. */
+#define QMP_LINE_MAX 262144
 
 typedef enum QmpKind {
 	QMP_GREETING, /* the first message */
@@ -26,8 +28,9 @@ typedef struct QmpMessage {
 	QmpKind kind;
 	uint64_t id; /* of the command that is answered; 0: none given */
 	char *name;  /* of the event; NULL otherwise */
-	char *text;  /* error: its description. SHUTDOWN: its reason. query-status: the state. Else
-		      * NULL. Printable. */
+	char *text;  /* error: its description. SHUTDOWN: its reason. query-status: the state.
+		      * query-block: the node that the first disk reads and writes. Else NULL.
+		      * Printable. */
 } QmpMessage;
 
 void qmp_message_release(QmpMessage *message);
@@ -54,5 +57,5 @@ void qmp_reader_fed(QmpReader *reader, size_t count);
 /* 1 a message, 0 needs more bytes, -1 the conversation is broken. */
 int qmp_reader_next(QmpReader *reader, QmpMessage *out_message, Error **err);
 
-/* The line that runs a command without arguments; owned. `id` is not 0. */
-char *qmp_command(uint64_t id, const char *name) MUST_USE;
+/* The line that runs a command; owned. `id` is not 0. Takes the arguments; NULL: none. */
+char *qmp_command(uint64_t id, const char *name, json_t *arguments) MUST_USE;

@@ -6,6 +6,7 @@
 
 #include "keeper/log.h"
 #include "keeper/sockets.h"
+#include "util/failpoint.h"
 #include "util/mem.h"
 #include "util/os.h"
 
@@ -20,7 +21,14 @@ typedef struct Waiter {
 	uint32_t stream; /* 0: free */
 	WireService service;
 	Conn *conn;
+	uint32_t limit_ms; /* until it is here; a hold then lasts as long */
 	Timer timer;
+	/* Of a hold. */
+	bool is_ours; /* nobody else had paused it */
+	bool is_held; /* and told so */
+	bool is_let_go;
+	bool is_expired; /* it was let go by somebody else than its client */
+	int64_t held_ns; /* when */
 } Waiter;
 
 /* One `ember`. */
@@ -36,6 +44,8 @@ struct Conn {
 typedef struct Request {
 	uint8_t service;
 	uint32_t timeout_ms;
+	uint64_t size_bytes; /* 0: absent */
+	const char *path;    /* of the frame; NULL: absent */
 	bool has_timeout;
 } Request;
 
@@ -53,6 +63,10 @@ static int parse_request(const WireFrame *frame, Request *out_request)
 	while (request.service >= WIRE_SERVICE_HOST_FIRST &&
 	       (more = wire_tlv_next(&reader, &tlv)) != 0) {
 		if (more < 0)
+			return -1;
+		if (tlv.tag == WIRE_TAG_SIZE && wire_tlv_u64(&tlv, &request.size_bytes) < 0)
+			return -1;
+		if (tlv.tag == WIRE_TAG_PATH && wire_tlv_text(&tlv, &request.path) < 0)
 			return -1;
 		if (tlv.tag != WIRE_TAG_TIMEOUT_MS)
 			continue;
@@ -80,12 +94,17 @@ static void answer_status(Conn *conn, uint32_t stream)
 	const Control *control = conn->control;
 	const ProcId *id = &control->machine->child.id;
 	bool is_ready = control->channel->state == CHANNEL_READY;
+	bool can_resize = machine_can_resize_disk(control->machine);
+	bool can_switch = machine_can_switch_disk(control->machine);
 	uint8_t buffer[ANSWER_MAX];
 	WireWriter writer;
 
 	wire_writer_begin(&writer, buffer, sizeof(buffer), WIRE_CLOSE, stream);
 	wire_put_text(&writer, WIRE_TAG_STATE, machine_state_word(control->machine));
-	wire_put_u32(&writer, WIRE_TAG_FLAGS, is_ready ? WIRE_STATUS_AGENT_READY : 0);
+	wire_put_u32(&writer, WIRE_TAG_FLAGS,
+		     (is_ready ? WIRE_STATUS_AGENT_READY : 0) |
+			     (can_resize ? WIRE_STATUS_DISK_RESIZE : 0) |
+			     (can_switch ? WIRE_STATUS_DISK_SWITCH : 0));
 	wire_put_u32(&writer, WIRE_TAG_PID, (uint32_t)id->pid);
 	wire_put_u64(&writer, WIRE_TAG_STARTED, id->started);
 	wire_put_u64(&writer, WIRE_TAG_SESSION, is_ready ? control->channel->session : 0);
@@ -93,8 +112,18 @@ static void answer_status(Conn *conn, uint32_t stream)
 	link_send_bytes(&conn->link, buffer, wire_writer_finish(&writer));
 }
 
+/* The vCPUs may run again, as far as this hold is concerned. */
+static void let_go(Waiter *waiter)
+{
+	if (waiter->is_ours && !waiter->is_let_go)
+		(void)machine_request(waiter->conn->control->machine, DRIVER_RESUME);
+	waiter->is_let_go = true;
+}
+
 static void end_waiter(Waiter *waiter)
 {
+	if (waiter->service == WIRE_SERVICE_HOLD)
+		let_go(waiter);
 	loop_drop_timer(waiter->conn->control->loop, &waiter->timer);
 	waiter->stream = 0;
 }
@@ -107,9 +136,55 @@ static void refuse_waiter(Waiter *waiter, WireError error, const char *message)
 	relay_refuse(&waiter->conn->link, stream, error, message);
 }
 
+static void answer_hold(const Waiter *waiter, WireType type)
+{
+	uint8_t buffer[ANSWER_MAX];
+	WireWriter writer;
+
+	wire_writer_begin(&writer, buffer, sizeof(buffer), type, waiter->stream);
+	if (type == WIRE_CLOSE) {
+		wire_put_u32(&writer, WIRE_TAG_FLAGS, waiter->is_expired ? WIRE_HOLD_EXPIRED : 0);
+		wire_put_u64(&writer, WIRE_TAG_HELD_US,
+			     (uint64_t)(clock_monotonic_ns() - waiter->held_ns) / 1000);
+	}
+	link_send_bytes(&waiter->conn->link, buffer, wire_writer_finish(&writer));
+}
+
+static void settle_hold(Waiter *waiter)
+{
+	Control *control = waiter->conn->control;
+	bool is_paused = control->machine->state == MACHINE_PAUSED;
+
+	if (!waiter->is_held && is_paused) {
+		waiter->is_held = true;
+		waiter->held_ns = clock_monotonic_ns();
+		loop_set_timer(control->loop, &waiter->timer, deadline_in_ms(waiter->limit_ms));
+		answer_hold(waiter, WIRE_INFO);
+	} else if (waiter->is_let_go ? !is_paused || !waiter->is_ours
+				     : waiter->is_held && !is_paused) {
+		/* Not let go, it was resumed by another client, or to be stopped. */
+		waiter->is_expired |= !waiter->is_let_go;
+		waiter->is_let_go = true;
+		answer_hold(waiter, WIRE_CLOSE);
+		end_waiter(waiter);
+	}
+}
+
 static void on_waiter_timeout(void *arg)
 {
-	refuse_waiter(arg, WIRE_ERR_TIMEOUT, "the guest's agent does not answer");
+	Waiter *waiter = arg;
+
+	if (waiter->service == WIRE_SERVICE_HOLD && waiter->is_held) {
+		log_line("who holds the vm has done so for too long: it goes on");
+		waiter->is_expired = true;
+		let_go(waiter);
+		settle_hold(waiter);
+	} else {
+		refuse_waiter(waiter, WIRE_ERR_TIMEOUT,
+			      waiter->service == WIRE_SERVICE_HOLD
+				      ? "the hypervisor does not stop the vm"
+				      : "the guest's agent does not answer");
+	}
 }
 
 /* Answer it if what it waits for has come. */
@@ -132,6 +207,9 @@ static void settle_waiter(Waiter *waiter)
 				      "the guest's agent is of another version than this ember");
 			return;
 		}
+	} else if (waiter->service == WIRE_SERVICE_HOLD) {
+		settle_hold(waiter);
+		return;
 	} else if (waiter->service == WIRE_SERVICE_PAUSE) {
 		is_done = machine->state == MACHINE_PAUSED;
 	} else if (waiter->service == WIRE_SERVICE_RESUME) {
@@ -154,26 +232,37 @@ static void add_waiter(Conn *conn, uint32_t stream, const Request *request)
 			.stream = stream,
 			.service = request->service,
 			.conn = conn,
+			.is_ours = conn->control->machine->state != MACHINE_PAUSED,
+			.limit_ms = request->has_timeout ? request->timeout_ms : HOLD_TIMEOUT_MS,
 			.timer = { .fired = on_waiter_timeout, .arg = waiter },
 		};
-		if (request->service == WIRE_SERVICE_WAIT_READY && request->has_timeout)
+		if (request->service == WIRE_SERVICE_HOLD ||
+		    (request->service == WIRE_SERVICE_WAIT_READY && request->has_timeout))
 			loop_set_timer(conn->control->loop, &waiter->timer,
-				       deadline_in_ms(request->timeout_ms));
+				       deadline_in_ms(waiter->limit_ms));
 		settle_waiter(waiter);
 		return;
 	}
 	relay_refuse(&conn->link, stream, WIRE_ERR_BUSY, "too many requests at a time");
 }
 
+static void refuse_in_state(Conn *conn, uint32_t stream)
+{
+	auto_free char *message =
+		xasprintf("the vm is %s", machine_state_word(conn->control->machine));
+
+	relay_refuse(&conn->link, stream, WIRE_ERR_STATE, message);
+}
+
 static void pause_or_resume(Conn *conn, uint32_t stream, const Request *request)
 {
 	Machine *machine = conn->control->machine;
-	bool is_pause = request->service == WIRE_SERVICE_PAUSE;
+	bool is_pause = request->service != WIRE_SERVICE_RESUME;
 
 	if (machine->state == MACHINE_STARTING || machine->rung != STOP_NOT) {
-		auto_free char *message = xasprintf("the vm is %s", machine_state_word(machine));
-
-		relay_refuse(&conn->link, stream, WIRE_ERR_STATE, message);
+		refuse_in_state(conn, stream);
+	} else if (!is_pause && machine->state == MACHINE_STUCK) {
+		relay_refuse(&conn->link, stream, WIRE_ERR_STATE, "the vm's disk takes no writes");
 	} else if (machine->state == (is_pause ? MACHINE_PAUSED : MACHINE_RUNNING) ||
 		   machine_request(machine, is_pause ? DRIVER_PAUSE : DRIVER_RESUME)) {
 		add_waiter(conn, stream, request);
@@ -181,6 +270,30 @@ static void pause_or_resume(Conn *conn, uint32_t stream, const Request *request)
 		relay_refuse(&conn->link, stream, WIRE_ERR_FAILED,
 			     "the hypervisor does not answer its monitor");
 	}
+}
+
+static void change_disk(Conn *conn, uint32_t stream, const Request *request)
+{
+	Machine *machine = conn->control->machine;
+	bool is_resize = request->service == WIRE_SERVICE_DISK_RESIZE;
+	auto_error why = NULL;
+
+	if (is_resize ? !request->size_bytes : !request->path || request->path[0] != '/')
+		relay_refuse(&conn->link, stream, WIRE_ERR_BAD_REQUEST,
+			     is_resize ? "a resize needs a size" : "a switch needs a file");
+	else if (is_resize ? !machine_can_resize_disk(machine) : !machine_can_switch_disk(machine))
+		relay_refuse(&conn->link, stream, WIRE_ERR_UNSUPPORTED,
+			     "the hypervisor cannot change a disk that it has open");
+	else if (machine->state == MACHINE_STARTING || machine->rung != STOP_NOT)
+		refuse_in_state(conn, stream);
+	else if (failpoint("keeper.disk.find", &why) < 0)
+		relay_refuse(&conn->link, stream, WIRE_ERR_FAILED, error_text(why));
+	else if (is_resize ? machine_resize_disk(machine, request->size_bytes)
+			   : machine_switch_disk(machine, request->path))
+		add_waiter(conn, stream, request);
+	else
+		relay_refuse(&conn->link, stream, WIRE_ERR_BUSY,
+			     "the hypervisor does not listen, or changes the disk already");
 }
 
 static void serve(Conn *conn, uint32_t stream, const Request *request)
@@ -206,7 +319,12 @@ static void serve(Conn *conn, uint32_t stream, const Request *request)
 		return;
 	case WIRE_SERVICE_PAUSE:
 	case WIRE_SERVICE_RESUME:
+	case WIRE_SERVICE_HOLD:
 		pause_or_resume(conn, stream, request);
+		return;
+	case WIRE_SERVICE_DISK_RESIZE:
+	case WIRE_SERVICE_DISK_SWITCH:
+		change_disk(conn, stream, request);
 		return;
 	case WIRE_SERVICE_PING:
 	case WIRE_SERVICE_EXEC:
@@ -216,6 +334,8 @@ static void serve(Conn *conn, uint32_t stream, const Request *request)
 	case WIRE_SERVICE_REBOOT:
 	case WIRE_SERVICE_RESIZE_FS:
 	case WIRE_SERVICE_SET_IDENTITY:
+	case WIRE_SERVICE_TRIM:
+	case WIRE_SERVICE_FREEZE:
 		break; /* the guest's */
 	}
 	relay_refuse(&conn->link, stream, WIRE_ERR_UNSUPPORTED, "the keeper has no such service");
@@ -285,9 +405,15 @@ static bool on_frame(void *arg, const WireFrame *frame)
 		end_waiter(waiter);
 		link_send(&conn->link, &answer);
 		return true;
+	case WIRE_EOF:
+		waiter = find_waiter(conn, frame->stream);
+		if (!waiter || waiter->service != WIRE_SERVICE_HOLD)
+			break;
+		let_go(waiter);
+		settle_hold(waiter);
+		return true;
 	case WIRE_DATA:
 	case WIRE_WINDOW_ADD:
-	case WIRE_EOF:
 		break;
 	case WIRE_INFO:
 	case WIRE_CLOSE:
@@ -372,17 +498,54 @@ void control_changed(Control *control)
 				settle_waiter(&conn->waiters[i]);
 }
 
-void control_refused(Control *control, DriverRequest request, const char *why)
+/* Does it wait for what came of that request? */
+static bool waits_for(const Waiter *waiter, DriverRequest request)
+{
+	if (waiter->stream == 0)
+		return false;
+	switch (request) {
+	case DRIVER_PAUSE:
+		return waiter->service == WIRE_SERVICE_PAUSE ||
+		       waiter->service == WIRE_SERVICE_HOLD;
+	case DRIVER_RESUME:
+		return waiter->service == WIRE_SERVICE_RESUME;
+	case DRIVER_DISK_RESIZE:
+		return waiter->service == WIRE_SERVICE_DISK_RESIZE;
+	case DRIVER_DISK_SWITCH:
+		return waiter->service == WIRE_SERVICE_DISK_SWITCH;
+	case DRIVER_POWER_BUTTON:
+	case DRIVER_QUIT:
+		break;
+	}
+	return false;
+}
+
+static void answer_waiters(Control *control, DriverRequest request, const char *why_not)
 {
 	for (Conn *conn = control->conns; conn; conn = conn->next)
 		for (size_t i = 0; i < WAITERS_MAX; i++) {
 			Waiter *waiter = &conn->waiters[i];
+			uint32_t stream = waiter->stream;
 
-			if (waiter->stream != 0 &&
-			    ((request == DRIVER_PAUSE && waiter->service == WIRE_SERVICE_PAUSE) ||
-			     (request == DRIVER_RESUME && waiter->service == WIRE_SERVICE_RESUME)))
-				refuse_waiter(waiter, WIRE_ERR_FAILED, why);
+			if (!waits_for(waiter, request))
+				continue;
+			if (why_not) {
+				refuse_waiter(waiter, WIRE_ERR_FAILED, why_not);
+				continue;
+			}
+			end_waiter(waiter);
+			answer_state(conn, stream, /* state= */ NULL);
 		}
+}
+
+void control_done(Control *control, DriverRequest request)
+{
+	answer_waiters(control, request, /* why_not= */ NULL);
+}
+
+void control_refused(Control *control, DriverRequest request, const char *why)
+{
+	answer_waiters(control, request, why);
 }
 
 static void drop_conn(Conn *conn)

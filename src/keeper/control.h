@@ -11,9 +11,17 @@
  *                              reason as in ExitReport (model/launch.h). A second stop can only hurry.
  *   kill                       the same, at once
  *   pause                      when the vCPUs stand still
- *   resume                     when they run
+ *   resume                     when they run; ERROR state while the disk takes no writes: they then run by themselves
+ *   disk-resize SIZE           when the guest's disk is of that size; ERROR unsupported, busy, state
+ *   disk-switch PATH           when the guest writes to that qcow2 file, which is on top of what its disk was;
+ *                              the same errors
+ *   hold        TIMEOUT_MS?; EOF
+ *                              INFO when they stand still. They do until EOF or the end of the stream, so that they run
+ *                              again whatever becomes of the client, and for at most TIMEOUT_MS, should it hang; then
+ *                              CLOSE: FLAGS HELD_US. WIRE_HOLD_EXPIRED: they ran before the EOF came. A VM that was
+ *                              paused stays so.
  *
- * Without TIMEOUT_MS, wait-ready waits for ever and stop gives the guest STOP_TIMEOUT_MS.
+ * Without TIMEOUT_MS, wait-ready waits for ever, stop gives the guest STOP_TIMEOUT_MS, and a hold lasts HOLD_TIMEOUT_MS.
  */
 #pragma once
 
@@ -23,6 +31,7 @@
 #include "keeper/relay.h"
 
 #define STOP_TIMEOUT_MS 20000
+#define HOLD_TIMEOUT_MS 10000
 
 typedef struct Conn Conn;
 
@@ -41,6 +50,7 @@ int control_open(Control *control, Loop *loop, const char *socket, Machine *mach
 void control_stop_listening(Control *control);
 /* Answer those who wait for what the machine and the channel now are. */
 void control_changed(Control *control);
+void control_done(Control *control, DriverRequest request);
 void control_refused(Control *control, DriverRequest request, const char *why);
 /* Drop clients that have gone, go on with those that had to wait; when no callback runs. */
 void control_tend(Control *control);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "keeper/loop.h"
 #include "util/error.h"
@@ -16,6 +17,8 @@ typedef enum DriverRequest {
 	DRIVER_RESUME,
 	DRIVER_POWER_BUTTON, /* the guest is asked by its firmware to shut down */
 	DRIVER_QUIT,	     /* the hypervisor ends itself, flushing its disks */
+	DRIVER_DISK_RESIZE,  /* by `resize_disk`; `done` is told of this one */
+	DRIVER_DISK_SWITCH,  /* by `switch_disk`; and of this one */
 } DriverRequest;
 
 typedef struct DriverOwner {
@@ -29,6 +32,7 @@ typedef struct DriverOwner {
 	/* Why it is about to end: QEMU's ShutdownCause ("guest-shutdown"). */
 	void (*shutdown)(void *arg, const char *cause);
 	void (*refused)(void *arg, DriverRequest request, const char *why);
+	void (*done)(void *arg, DriverRequest request);
 	/* The control socket broke; nothing more comes. Takes the error. */
 	void (*lost)(void *arg, Error *why);
 } DriverOwner;
@@ -41,6 +45,14 @@ typedef struct Driver {
 		      Error **err);
 	/* False: not connected (any more). */
 	bool (*request)(void *driver, DriverRequest request);
+	/* Tell the guest that its disk is of that size, which is not less than it was; a disk whose
+	 * format only the hypervisor knows is grown by this. One at a time: `done` or `refused` ends
+	 * it. False: not connected, or one is under way. NULL: it cannot. */
+	bool (*resize_disk)(void *driver, uint64_t size_bytes);
+	/* From `done` on the guest writes to that qcow2 file, which has on top of it what its disk
+	 * was; that one is flushed, and only read from then on. One change of the disk at a time, as
+	 * above. NULL: it cannot. */
+	bool (*switch_disk)(void *driver, const char *overlay);
 	/* The process has ended: read what it still said. */
 	void (*drain)(void *driver);
 	void (*close)(void *driver); /* NULL is fine */

@@ -1,5 +1,6 @@
 #include "keeper/keeper.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #include "keeper/channel.h"
@@ -12,6 +13,7 @@
 #include "keeper/machine.h"
 #include "keeper/ready.h"
 #include "keeper/relay.h"
+#include "state/store.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/mem.h"
@@ -90,12 +92,26 @@ static void become_ready(Keeper *keeper)
 	close_fd(&keeper->ready_fd);
 }
 
+/* For those who look at VMs without asking each keeper. On a full host nothing can be written but to memory, which is where
+ * run directories are. */
+static void mark_stuck(const Keeper *keeper)
+{
+	auto_free char *mark = store_stuck_mark(keeper->plan->run_dir);
+	auto_fd fd = -1;
+
+	if (keeper->machine.state != MACHINE_STUCK)
+		(void)fs_remove(mark, NULL);
+	else
+		fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
 static void on_machine_changed(void *arg)
 {
 	Keeper *keeper = arg;
 	const Machine *machine = &keeper->machine;
 	bool is_gone = machine->state == MACHINE_GONE;
 
+	mark_stuck(keeper);
 	/* Those who wait for the end are answered when its traces are gone. */
 	if (is_gone || (keeper->ready_fd >= 0 && machine->driver_failure)) {
 		keeper->loop.is_over = true;
@@ -111,6 +127,13 @@ static void on_machine_refused(void *arg, DriverRequest request, const char *why
 	Keeper *keeper = arg;
 
 	control_refused(&keeper->control, request, why);
+}
+
+static void on_machine_done(void *arg, DriverRequest request)
+{
+	Keeper *keeper = arg;
+
+	control_done(&keeper->control, request);
 }
 
 static void on_poweroff_answer(void *arg, bool is_ok)
@@ -131,6 +154,7 @@ static bool on_ask_guest(void *arg)
 static const MachineOwner machine_owner = {
 	.changed = on_machine_changed,
 	.refused = on_machine_refused,
+	.done = on_machine_done,
 	.ask_guest = on_ask_guest,
 };
 

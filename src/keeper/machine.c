@@ -97,6 +97,13 @@ static void on_driver_refused(void *arg, DriverRequest request, const char *why)
 		climb(machine, STOP_KILL);
 }
 
+static void on_driver_done(void *arg, DriverRequest request)
+{
+	Machine *machine = arg;
+
+	machine->owner->done(machine->arg, request);
+}
+
 static void on_driver_lost(void *arg, Error *why)
 {
 	Machine *machine = arg;
@@ -113,6 +120,7 @@ static const DriverOwner driver_owner = {
 	.stuck = on_driver_stuck,
 	.shutdown = on_driver_shutdown,
 	.refused = on_driver_refused,
+	.done = on_driver_done,
 	.lost = on_driver_lost,
 };
 
@@ -231,6 +239,30 @@ bool machine_request(Machine *machine, DriverRequest request)
 	if (request == DRIVER_PAUSE || request == DRIVER_RESUME)
 		machine->is_pause_wanted = request == DRIVER_PAUSE;
 	return true;
+}
+
+bool machine_can_resize_disk(const Machine *machine)
+{
+	return machine->driver->resize_disk != NULL;
+}
+
+bool machine_resize_disk(Machine *machine, uint64_t size_bytes)
+{
+	log_line("the vm's disk is resized to %llu bytes", (unsigned long long)size_bytes);
+	return machine->driver_state &&
+	       machine->driver->resize_disk(machine->driver_state, size_bytes);
+}
+
+bool machine_can_switch_disk(const Machine *machine)
+{
+	return machine->driver->switch_disk != NULL;
+}
+
+bool machine_switch_disk(Machine *machine, const char *overlay)
+{
+	log_line("the vm's disk gets an overlay");
+	return machine->driver_state &&
+	       machine->driver->switch_disk(machine->driver_state, overlay);
 }
 
 /* Try one rung; true when it has begun, with the time until the next one. */

@@ -8,8 +8,9 @@
  *	QUIT_PATIENCE_MS	the hypervisor is told to quit, which still flushes its disks
  *	then			SIGKILL
  *
- * A VM whose disk has no room on the host is stopped by the hypervisor before the guest learns of
- * it (QEMU's werror=enospc). It is resumed every STUCK_RETRY_MS, until it stays running.
+ * A VM whose disk takes no more writes, as for want of room on the host, is stopped by the hypervisor
+ * before the guest learns of it (QEMU's werror=stop). It is resumed every STUCK_RETRY_MS, until it
+ * stays running.
  */
 #pragma once
 
@@ -37,8 +38,10 @@ typedef enum StopRung {
 typedef struct MachineOwner {
 	/* The state or the rung changed. */
 	void (*changed)(void *arg);
-	/* Pausing or resuming was refused. */
+	/* Pausing, resuming or changing the disk was refused. */
 	void (*refused)(void *arg, DriverRequest request, const char *why);
+	/* DRIVER_DISK_RESIZE or DRIVER_DISK_SWITCH has succeeded. */
+	void (*done)(void *arg, DriverRequest request);
 	/* The first rung. False: the agent is not there. */
 	bool (*ask_guest)(void *arg);
 } MachineOwner;
@@ -86,6 +89,11 @@ void machine_agent_refused(Machine *machine);
 void machine_agent_ready(Machine *machine);
 /* DRIVER_PAUSE or DRIVER_RESUME; the outcome is told. False: the hypervisor does not listen. */
 bool machine_request(Machine *machine, DriverRequest request);
+bool machine_can_resize_disk(const Machine *machine);
+bool machine_can_switch_disk(const Machine *machine);
+/* The outcome is told. False: the hypervisor does not listen, or a change of the disk is under way. */
+bool machine_resize_disk(Machine *machine, uint64_t size_bytes);
+bool machine_switch_disk(Machine *machine, const char *overlay);
 
 /* MACHINE_GONE: the word for the exit report (model/launch.h). Borrowed. */
 const char *machine_exit_reason(const Machine *machine);

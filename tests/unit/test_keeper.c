@@ -218,6 +218,142 @@ static void test_pause(void)
 	stop_good(steal(&client));
 }
 
+/* Also of one that is paused, and by the node that the disk has now. */
+static void test_disk_resize(void)
+{
+	auto_client client = start_good();
+	auto_vm_status VmStatus status = { 0 };
+	auto_exec_result ExecResult result = { 0 };
+	auto_error err = NULL;
+
+	CHECK_OK(client_status(client, soon(), &status, &err), err);
+	CHECK(status.can_resize_disk);
+	CHECK_OK(client_disk_resize(client, 3ULL << 30, soon(), &err), err);
+	CHECK_OK(client_pause(client, soon(), &err), err);
+	CHECK_OK(client_disk_resize(client, 5ULL << 30, soon(), &err), err);
+	CHECK_OK(client_disk_resize(client, 5ULL << 30, soon(), &err), err);
+	CHECK_FAILS(client_disk_resize(client, 4ULL << 30, soon(), &err), err, ERR_FAILED);
+	CHECK_FAILS(client_disk_resize(client, 0, soon(), &err), err, ERR_FAILED);
+	CHECK_OK(client_resume(client, soon(), &err), err);
+	CHECK_OK(run(client, "disk", no_ends, &result, &err), err);
+	CHECK_INT(exec_result_status(&result), 5);
+	stop_good(steal(&client));
+}
+
+/* Overlay on overlay; one that cannot be put on top does not stay open. */
+static void test_disk_switch(void)
+{
+	auto_client client = start_good();
+	auto_vm_status VmStatus status = { 0 };
+	auto_exec_result ExecResult result = { 0 };
+	auto_error err = NULL;
+
+	CHECK_OK(client_status(client, soon(), &status, &err), err);
+	CHECK(status.can_switch_disk);
+	CHECK_OK(client_disk_switch(client, "/store/one.qcow2", soon(), &err), err);
+	CHECK_OK(client_pause(client, soon(), &err), err);
+	CHECK_OK(client_disk_switch(client, "/store/two.qcow2", soon(), &err), err);
+	CHECK_OK(client_resume(client, soon(), &err), err);
+	CHECK_FAILS(client_disk_switch(client, "/store/missing", soon(), &err), err, ERR_FAILED);
+	CHECK_FAILS(client_disk_switch(client, "/store/three.qcow2", soon(), &err), err,
+		    ERR_FAILED);
+	CHECK_FAILS(client_disk_switch(client, "here.qcow2", soon(), &err), err, ERR_FAILED);
+	CHECK_OK(client_disk_resize(client, 3ULL << 30, soon(), &err), err);
+	CHECK_OK(run(client, "nodes", no_ends, &result, &err), err);
+	CHECK_INT(exec_result_status(&result), 2);
+	stop_good(steal(&client));
+}
+
+/* A trim may take longer than anybody waits, but not in silence. */
+static void test_trim(void)
+{
+	auto_client client = start_good();
+	auto_exec_result ExecResult result = { 0 };
+	uint64_t bytes = 0;
+	auto_error err = NULL;
+
+	CHECK_OK(run(client, "trim 10 4096", no_ends, &result, &err), err);
+	CHECK_OK(client_trim(client, 2000, &bytes, &err), err); /* 10 pings take longer than that */
+	CHECK_INT(bytes, 4096);
+	CHECK_OK(run(client, "trim 1 9223372036854775807", no_ends, &result, &err), err);
+	CHECK_OK(client_trim(client, 2000, &bytes, &err), err);
+	CHECK_INT(bytes, INT64_MAX);
+	CHECK_OK(run(client, "trim 1 9223372036854775808", no_ends, &result, &err), err);
+	CHECK(client_trim(client, 2000, &bytes, &err) < 0);
+	CHECK_CONTAINS(error_text(err), "broke the protocol");
+	error_clear(&err);
+	CHECK_OK(run(client, "deaf", no_ends, &result, &err), err);
+	CHECK(client_trim(client, 600, &bytes, &err) < 0);
+	CHECK_INT(error_code(err), ERR_TIMEOUT);
+	CHECK_CONTAINS(error_text(err), "silent for 0.6 s");
+	error_clear(&err);
+	CHECK_OK(client_kill(client, &err), err);
+	check_ended("killed");
+}
+
+/* It ends with whoever asked for it, whatever becomes of him. */
+static void test_hold(void)
+{
+	auto_client client = start_good();
+	auto_client other = connect_client();
+	auto_error err = NULL;
+	HoldEnd end = { 0 };
+	Hold hold;
+
+	CHECK_OK(client_hold(client, PATIENCE_MS, soon(), &hold, &err), err);
+	wait_for_state("paused");
+	CHECK_OK(client_hold_end(&hold, soon(), &end, &err), err);
+	CHECK(end.held_us > 0 && !end.is_expired);
+	wait_for_state("running");
+	CHECK_OK(client_hold(other, PATIENCE_MS, soon(), &hold, &err), err);
+	wait_for_state("paused");
+	client_close(steal(&other));
+	wait_for_state("running");
+	/* One that somebody paused is left so. */
+	CHECK_OK(client_pause(client, soon(), &err), err);
+	other = connect_client();
+	CHECK_OK(client_hold(other, PATIENCE_MS, soon(), &hold, &err), err);
+	CHECK_OK(client_hold_end(&hold, soon(), &end, &err), err);
+	client_close(steal(&other));
+	wait_for_state("paused");
+	CHECK_OK(client_resume(client, soon(), &err), err);
+	stop_good(steal(&client));
+}
+
+/* A client that hangs: the VM goes on without it, and it is told. */
+static void test_hold_ends_by_itself(void)
+{
+	auto_client client = start_good();
+	auto_client other = connect_client();
+	auto_error err = NULL;
+	HoldEnd end = { 0 };
+	Hold hold;
+
+	CHECK_OK(client_hold(client, 1000, soon(), &hold, &err), err);
+	wait_for_state("paused");
+	wait_for_state("running");
+	CHECK_OK(client_hold_end(&hold, soon(), &end, &err), err);
+	CHECK(end.held_us >= 1000000 && end.is_expired);
+	/* Somebody else resumes it. */
+	CHECK_OK(client_hold(client, PATIENCE_MS, soon(), &hold, &err), err);
+	CHECK_OK(client_resume(other, soon(), &err), err);
+	CHECK_OK(client_hold_end(&hold, soon(), &end, &err), err);
+	CHECK(end.is_expired);
+	wait_for_state("running");
+	/* One that was paused stays so, and the next hold is told of nothing that was before it. */
+	CHECK_OK(client_pause(other, soon(), &err), err);
+	CHECK_OK(client_hold(client, 1000, soon(), &hold, &err), err);
+	(void)poll(NULL, 0, 1200);
+	wait_for_state("paused");
+	CHECK_OK(client_hold_end(&hold, soon(), &end, &err), err);
+	CHECK(end.is_expired);
+	CHECK_OK(client_hold(client, PATIENCE_MS, soon(), &hold, &err), err);
+	CHECK_OK(client_hold_end(&hold, soon(), &end, &err), err);
+	CHECK(!end.is_expired);
+	CHECK_OK(client_resume(other, soon(), &err), err);
+	stop_good(steal(&client));
+}
+
 /* The host has no room for what the guest writes, and then it has. */
 static void test_full_disk(void)
 {
@@ -240,9 +376,10 @@ static void test_full_disk(void)
 	CHECK_OK(run(client, "resumes", no_ends, &result, &err), err);
 	CHECK_INT(exec_result_status(&result), 0);
 	CHECK_OK(client_resume(client, soon(), &err), err);
-	/* A new keeper goes on where the last one was killed. */
-	CHECK_OK(run(client, "full 1", no_ends, &result, &err), err);
+	/* A new keeper goes on where the last one was killed, and nobody waits for what only room can bring. */
+	CHECK_OK(run(client, "full 3", no_ends, &result, &err), err);
 	wait_for_state("paused");
+	CHECK_FAILS(client_resume(client, soon(), &err), err, ERR_STATE);
 	CHECK_OK(proc_signal(&ids.keeper, SIGKILL, &err), err);
 	CHECK_INT(proc_wait_gone(&ids.keeper, soon(), &err), 1);
 	CHECK_OK(keeper_start(getenv("EMBER_KEEPER"), plan_path, &ids.hypervisor, soon(), &adopted,
@@ -698,6 +835,11 @@ int main(void)
 	static const Test tests[] = {
 		{ "start, status, ping, stop", test_life },
 		{ "pause and resume", test_pause },
+		{ "a larger disk", test_disk_resize },
+		{ "a disk with an overlay", test_disk_switch },
+		{ "a trim that takes its time", test_trim },
+		{ "a hold ends with its client", test_hold },
+		{ "a hold ends by itself", test_hold_ends_by_itself },
 		{ "a disk that has no room", test_full_disk },
 		{ "a hypervisor that cannot start", test_failed_start },
 		{ "a hypervisor that never answers", test_silent_start },

@@ -16,6 +16,7 @@ static char dir[] = "/tmp/ember-test-qemu-XXXXXX";
 static Vm vm;
 static Kernel kernel;
 static NetworkPlan network;
+static StorageDisk disk;
 static LaunchRequest request;
 
 static char vm_name[] = "web", vm_id[] = VM_ID, disk_path[] = "/pool/a,b.raw";
@@ -31,8 +32,8 @@ static void set_up(void)
 		.id = vm_id,
 		.cpus = 1,
 		.memory_mib = 256,
-		.disk_path = disk_path,
 	};
+	disk = (StorageDisk){ .path = disk_path };
 	kernel = (Kernel){ .path = kernel_path, .initrd = initrd_path };
 	network = (NetworkPlan){ .has_nic = true, .qemu_netdev = netdev, .ip_arg = ip_arg };
 	network.record.guest_mac = guest_mac;
@@ -40,6 +41,7 @@ static void set_up(void)
 		.vm = &vm,
 		.kernel = &kernel,
 		.network = &network,
+		.disk = &disk,
 		.instance_id = "abcd",
 		.state_dir = "/state",
 		.vm_dir = "/state/vms/web",
@@ -132,7 +134,7 @@ static void test_bounds(void)
 	CHECK_FAILS(qemu_hypervisor.plan(&request, &plan, &err), err, ERR_USAGE);
 	vm.cpus = 100000;
 	CHECK(qemu_hypervisor.plan(&request, &plan, &err) < 0);
-	CHECK_CONTAINS(error_hint_text(err), "ember vm fork web web-2 --cpus ");
+	CHECK_CONTAINS(error_hint_text(err), "ember vm update-config web --cpus ");
 	error_clear(&err);
 	vm.cpus = 1;
 	vm.memory_mib = 8;

@@ -46,10 +46,20 @@ static void test_answers(void)
 		"{\"return\": {\"status\": \"paused\", \"running\": false}, \"id\": 2}";
 	static const char failure[] = "{\"id\": 3, \"error\": {\"class\": \"GenericError\", "
 				      "\"desc\": \"no \\u001b[31m such\"}}";
+	static const char blocks[] =
+		"{\"return\": [{\"device\": \"\"}, {\"inserted\": {\"node-name\": \"disk0\"}}, "
+		"{\"inserted\": {\"node-name\": \"disk1\"}}], \"id\": 4}";
+	static const char no_blocks[] = "{\"return\": [], \"id\": 5}";
 	auto_qmp_message QmpMessage first = { 0 };
 	auto_qmp_message QmpMessage second = { 0 };
+	auto_qmp_message QmpMessage third = { 0 };
+	auto_qmp_message QmpMessage fourth = { 0 };
 	auto_error err = NULL;
 
+	CHECK_OK(qmp_parse(blocks, strlen(blocks), &third, &err), err);
+	CHECK_STR(third.text, "disk0");
+	CHECK_OK(qmp_parse(no_blocks, strlen(no_blocks), &fourth, &err), err);
+	CHECK(!fourth.text);
 	CHECK_OK(qmp_parse(status, strlen(status), &first, &err), err);
 	CHECK_STR(first.text, "paused");
 	CHECK_OK(qmp_parse(failure, strlen(failure), &second, &err), err);
@@ -95,9 +105,13 @@ static void test_endless_line(void)
 
 static void test_command(void)
 {
-	auto_free char *line = qmp_command(4, "query-status");
+	auto_free char *line = qmp_command(4, "query-status", NULL);
+	auto_free char *resize =
+		qmp_command(5, "block_resize", json_pack("{s:s}", "node-name", "disk\"0"));
 
 	CHECK_STR(line, "{\"execute\":\"query-status\",\"id\":4}\r\n");
+	CHECK_STR(resize, "{\"execute\":\"block_resize\",\"arguments\":"
+			  "{\"node-name\":\"disk\\\"0\"},\"id\":5}\r\n");
 }
 
 TEST_MAIN({ "a conversation in pieces", test_conversation }, { "answers", test_answers },
