@@ -16,6 +16,7 @@
 
 #define DISK_FD	     3	 /* where e2fsck finds the disk */
 #define FIXED	     3	 /* exit statuses 0 to 3: nothing wrong is left */
+#define CUT_SHORT    8	 /* a bit of it: an operational error, e2fsck(8) */
 #define CANNOT_START 100 /* no exit status of e2fsck's */
 
 typedef struct Job {
@@ -100,6 +101,9 @@ static int recover(const char *path, const RootDisk *disk, Error **err)
 	if (failpoint("image.disk.recover", err) < 0)
 		return -1;
 	status = worker_run(&worker, err);
+	/* Having begun with a backup of the superblock it replays the journal and then cannot go on. Now the first one is good. */
+	if (status > 0 && status != CANNOT_START && status & CUT_SHORT && !worker.was_ended)
+		status = worker_run(&worker, err);
 	if (status < 0 || worker.was_ended)
 		return status;
 	if (status == CANNOT_START)

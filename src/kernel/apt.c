@@ -50,10 +50,10 @@ static int run_apt(const char *work_dir, Command *cmd, Error **err)
 		return -1;
 	command_add(cmd, "-c");
 	command_add(cmd, config);
-	command_add_env(cmd, "LC_ALL", "C");
 	/* Its own temporary files survive an interruption: here they go with the rest. */
 	command_add_env(cmd, "TMPDIR", work_dir);
-	if (command_run(cmd, deadline_in_ms(APT_TIMEOUT_MS), err) == 0)
+	if (command_run_writer(cmd, deadline_in_ms(APT_TIMEOUT_MS), "write what was fetched",
+			       err) == 0)
 		return 0;
 	return error_hint(err, "see whether packages can be fetched: apt-get update");
 }
@@ -141,7 +141,8 @@ static int fetch_and_unpack(const char *work_dir, const char *package, const cha
 	if (run_apt(work_dir, &fetch, err) < 0 || find_package(download, package, &deb, err) < 0)
 		return error_wrap(err, "fetch package '%s'", package);
 	command_init(&unpack, "dpkg-deb", "-x", deb, into, NULL);
-	if (command_run(&unpack, deadline_in_ms(UNPACK_TIMEOUT_MS), err) < 0)
+	if (command_run_writer(&unpack, deadline_in_ms(UNPACK_TIMEOUT_MS), "write its files", err) <
+	    0)
 		return error_wrap(err, "unpack package '%s'", package);
 	return 0;
 }

@@ -276,7 +276,8 @@ int kernel_source_unpack(const KernelSource *source, const char *arch, const cha
 	command_add(&cmd, into);
 	command_add(&cmd, "-f");
 	command_add(&cmd, source->tarball);
-	if (command_run(&cmd, deadline_in_ms(UNPACK_TIMEOUT_MS), err) < 0)
+	if (command_run_writer(&cmd, deadline_in_ms(UNPACK_TIMEOUT_MS), "write the source", err) <
+	    0)
 		return error_wrap(err, "unpack '%s'", source->tarball);
 	return 0;
 }

@@ -38,6 +38,8 @@ void context_set_site(Context *ctx)
 	ctx->site = (StorageSite){ .state_dir = ctx->store.dir,
 				   .store_dir = ctx->store_dir,
 				   .path = ctx->config.storage_path,
+				   .pool = ctx->config.storage_pool,
+				   .dataset = ctx->config.storage_dataset,
 				   .size_bytes = ctx->config.storage_size_bytes,
 				   .instance_id = ctx->config.instance_id };
 }
@@ -80,6 +82,13 @@ int context_open_storage(Context *ctx, Error **err)
 	if (ctx->storage->open(&ctx->site, &ctx->pool, err) < 0)
 		return error_wrap(err, "open %s storage", ctx->config.storage);
 	return 0;
+}
+
+int context_attach_disk(Context *ctx, const char *volume, StorageDisk *out_disk, Error **err)
+{
+	if (context_open_storage(ctx, err) < 0)
+		return -1;
+	return ctx->storage->attach(ctx->pool, volume, out_disk, err);
 }
 
 void context_close_storage(Context *ctx)
@@ -204,4 +213,23 @@ void report_warning_error(const Context *ctx, Error **err, const char *fmt, ...)
 	va_end(args);
 	report_warning(ctx, "%s: %s", text, sentence);
 	error_clear(err);
+}
+
+const StorageBackend *context_storage(Context *ctx)
+{
+	if (ctx->storage)
+		return ctx->storage;
+	if (!store_is_initialized(&ctx->store) || context_load(ctx, NULL) < 0)
+		return NULL;
+	return storage_backend_find(ctx->config.storage, NULL);
+}
+
+bool context_has_store(Context *ctx)
+{
+	const StorageBackend *storage = context_storage(ctx);
+	auto_free char *reason = NULL;
+
+	if (ctx->pool)
+		return true;
+	return storage && storage->check(&ctx->site, &reason, NULL) > 0;
 }

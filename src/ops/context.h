@@ -60,6 +60,12 @@ int context_load_or_init(Context *ctx, Error **err);
 void context_set_site(Context *ctx);
 /* Open the storage pool of the config (mount on demand). Idempotent. */
 int context_open_storage(Context *ctx, Error **err);
+/* Is there a store, without anything being mounted or activated to see? */
+bool context_has_store(Context *ctx);
+/* The back end of this installation, without opening its store; NULL where there is none. */
+const StorageBackend *context_storage(Context *ctx);
+/* Make a volume openable, opening the pool first. */
+int context_attach_disk(Context *ctx, const char *volume, StorageDisk *out_disk, Error **err);
 void context_close_storage(Context *ctx); /* not open is fine */
 
 /* Path of one of our helper programs ("ember-keeper"): in EMBER_LIBEXEC_DIR, or else beside the

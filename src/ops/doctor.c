@@ -83,19 +83,6 @@ static void check_hypervisors(DoctorReport *report)
 		    "apt-get install qemu-system-x86");
 }
 
-/* Those of the administrator are often not on a user's PATH. */
-static char *find_program(const char *name)
-{
-	char *found = program_find(name);
-
-	if (!found) {
-		auto_free char *elsewhere = path_join("/usr/sbin", name);
-
-		found = program_find(elsewhere);
-	}
-	return found;
-}
-
 static void check_tools(DoctorReport *report)
 {
 	static const struct {
@@ -105,7 +92,7 @@ static void check_tools(DoctorReport *report)
 		{ "mmdebstrap", "ember image build" },
 		{ "newuidmap", "ember image build by other users than root" },
 		{ "skopeo", "ember image pull from registries" },
-		{ "qemu-img", "a disk in qcow2" },
+		{ "qemu-img", "import and export of disks in qcow2" },
 		{ "e2fsck", "the disk of a VM that was not shut down, taken out as an image," },
 		{ "apt-get", "the stock kernel" },
 		{ "dpkg-deb", "the stock kernel" },
@@ -120,7 +107,7 @@ static void check_tools(DoctorReport *report)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(tools); i++) {
-		auto_free char *path = find_program(tools[i].program);
+		auto_free char *path = program_find_admin(tools[i].program);
 		auto_free char *hint = program_install_hint(tools[i].program);
 
 		if (path)
@@ -163,6 +150,23 @@ static void check_engine(DoctorReport *report)
 		    error_hint_text(err));
 }
 
+static void check_compression(const Context *ctx, DoctorReport *report)
+{
+	auto_free char *mount = NULL;
+	auto_free char *mend = NULL;
+
+	if (!os_compresses(ctx->store_dir, &mount))
+		return;
+	mend = mount ? xasprintf("mount -o remount,compress=no '%s'", mount)
+		     : xasprintf("chattr -c '%s'", ctx->store_dir);
+	add(report, "compression", CHECK_WARN,
+	    xasprintf(
+		    "'%s' is compressed: copies of a disk take a thousand times longer, and nobody can "
+		    "tell who uses which bytes",
+		    ctx->store_dir),
+	    mend);
+}
+
 static void check_storage(Context *ctx, DoctorReport *report)
 {
 	auto_free char *reason = NULL;
@@ -187,6 +191,7 @@ static void check_storage(Context *ctx, DoctorReport *report)
 		add_error(report, "storage", CHECK_FAIL, err);
 		return;
 	}
+	check_compression(ctx, report);
 	auto_free char *free_text = size_text(capacity.free_bytes);
 
 	if (capacity.free_bytes < LOW_SPACE)

@@ -11,12 +11,24 @@
 
 #define ANSWER_MS 500
 
+#define STUCK_SENTENCE "vm '%s' stands still: " VM_STUCK_REASON
+#define STUCK_HINT     "make room (df -h '%s'); if it does not go on then: ember vm stop --force %s"
+
+/* It would not answer. A keeper must be there, which knows. */
+static int refuse_stuck(const Context *ctx, const Vm *vm, Error **err)
+{
+	if (!store_vm_is_stuck(&ctx->store, vm->id))
+		return 0;
+	error_set(err, ERR_STATE, STUCK_SENTENCE, vm->name);
+	return error_hint(err, STUCK_HINT, ctx->store.dir, vm->name);
+}
+
 static int connect_once(Context *ctx, const Vm *vm, Deadline until, Client **out_client,
 			Error **err)
 {
 	auto_client client = NULL;
 
-	if (vm_process_connect(ctx, vm, &client, err) < 0 ||
+	if (vm_process_connect(ctx, vm, &client, err) < 0 || refuse_stuck(ctx, vm, err) < 0 ||
 	    client_wait_ready(client, until, err) < 0)
 		return -1;
 	*out_client = steal(&client);
@@ -79,6 +91,27 @@ static int not_started(const char *name, const ExecResult *result, Error **err)
 	return error_wrap(err, "vm '%s'", name);
 }
 
+/* A command in the guest that says nothing. */
+typedef struct Silence {
+	const Context *ctx;
+	const Vm *vm;
+	bool is_told;
+} Silence;
+
+/* Said once: it is no failure, for the command goes on with the VM. */
+static void on_silence(void *arg)
+{
+	Silence *silence = arg;
+	const Store *store = &silence->ctx->store;
+	const Vm *vm = silence->vm;
+	bool is_stuck = store_vm_is_stuck(store, vm->id);
+
+	if (is_stuck && !silence->is_told)
+		report_warning(silence->ctx, STUCK_SENTENCE "\nhint: " STUCK_HINT, vm->name,
+			       store->dir, vm->name);
+	silence->is_told |= is_stuck;
+}
+
 int ops_guest_exec(Context *ctx, const char *name, const ExecOptions *options, int *out_status,
 		   Error **err)
 {
@@ -92,6 +125,7 @@ int ops_guest_exec(Context *ctx, const char *name, const ExecOptions *options, i
 	strv_copy(&env, &vm.env);
 	if (options->env)
 		env_merge(&env, options->env);
+	Silence silence = { .ctx = ctx, .vm = &vm };
 	ExecRequest request = {
 		.argv = options->argv,
 		.env = &env,
@@ -100,6 +134,8 @@ int ops_guest_exec(Context *ctx, const char *name, const ExecOptions *options, i
 		.stdin_fd = options->connect_stdin ? STDIN_FILENO : -1,
 		.stdout_fd = STDOUT_FILENO,
 		.stderr_fd = STDERR_FILENO,
+		.silent = on_silence,
+		.silent_arg = &silence,
 	};
 
 	if (client_exec(client, &request, &result, err) < 0)

@@ -112,6 +112,22 @@ int image_users(Context *ctx, const Image *image, Strv *out_users, Error **err)
 	return 0;
 }
 
+bool image_find_origin(Context *ctx, const Vm *vm, Image *out_origin)
+{
+	auto_image_list ImageList images = { 0 };
+
+	if (!vm->image_id || records_list_images(&ctx->store, &images, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < images.count; i++) {
+		if (!str_equal(images.items[i].id, vm->image_id))
+			continue;
+		*out_origin = images.items[i];
+		images.items[i] = (Image){ 0 };
+		return true;
+	}
+	return false;
+}
+
 int image_delete_locked(Context *ctx, const char *name, const char *id, Error **err)
 {
 	auto_free char *dir = store_image_dir(&ctx->store, name);
@@ -119,8 +135,8 @@ int image_delete_locked(Context *ctx, const char *name, const char *id, Error **
 	auto_free char *trash = store_trash_dir(&ctx->store, "image", name, id ? id : "broken00");
 
 	if (leftover_destroy(ctx, trash, err) < 0 || failpoint("image.delete.hide", err) < 0 ||
-	    fs_rename(dir, trash, err) < 0 || fs_sync_path(images, err) < 0 ||
-	    leftover_destroy(ctx, trash, err) < 0)
+	    fs_rename(dir, trash, err) < 0 ||
+	    (change_end(ctx, images) && leftover_destroy(ctx, trash, err) < 0))
 		return error_wrap(err, "delete image '%s'", name);
 	return 0;
 }
@@ -146,19 +162,6 @@ int ops_image_delete(Context *ctx, const char *name, Error **err)
 	return image_delete_locked(ctx, name, image.id, err);
 }
 
-/* Both names, always in the same order, so that two renames cannot wait for each other. */
-static int lock_both(Context *ctx, const char *one, const char *other, int *out_first,
-		     int *out_second, Error **err)
-{
-	bool in_order = strcmp(one, other) < 0;
-
-	if (store_lock_op(&ctx->store, "image", in_order ? one : other, out_first, err) < 0)
-		return -1;
-	if (str_equal(one, other))
-		return 0;
-	return store_lock_op(&ctx->store, "image", in_order ? other : one, out_second, err);
-}
-
 /* A record speaks only for the directory that it names. So it names both before the rename, which is the commit: whether
  * that happens or not, it is right. */
 static int rename_dir(Context *ctx, Image *image, const char *to, const char *new_name, Error **err)
@@ -173,7 +176,8 @@ static int rename_dir(Context *ctx, Image *image, const char *to, const char *ne
 	    failpoint("image.rename.commit", err) < 0 || fs_rename_new(from, to, err) < 0)
 		return -1;
 	str_assign(&image->former_name, NULL);
-	return fs_sync_path(images, err);
+	(void)change_end(ctx, images);
+	return 0;
 }
 
 int ops_image_rename(Context *ctx, const char *name, const char *new_name, Image *out_image,
@@ -186,7 +190,8 @@ int ops_image_rename(Context *ctx, const char *name, const char *new_name, Image
 
 	if (name_check("image", name, err) < 0 || name_check("image", new_name, err) < 0 ||
 	    change_begin(ctx, err) < 0 ||
-	    lock_both(ctx, name, new_name, &first_lock, &second_lock, err) < 0 ||
+	    store_lock_pair(&ctx->store, "image", name, new_name, &first_lock, &second_lock, err) <
+		    0 ||
 	    records_read_image(&ctx->store, name, &image, err) < 0)
 		return -1;
 	to = store_image_dir(&ctx->store, new_name);

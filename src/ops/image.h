@@ -4,6 +4,7 @@
 #pragma once
 
 #include "model/image.h"
+#include "model/vm.h"
 #include "ops/context.h"
 
 typedef struct PullOptions {
@@ -59,17 +60,23 @@ int ops_image_rename(Context *ctx, const char *name, const char *new_name, Image
 
 /* The VMs and forks that were made from it, by name. */
 int image_users(Context *ctx, const Image *image, Strv *out_users, Error **err);
+/* The image that a VM was made from, by its id: it may have been renamed, and another one may have its name. False: it is
+ * gone. */
+bool image_find_origin(Context *ctx, const Vm *vm, Image *out_origin);
 /* Remove it, whoever uses it; the caller holds its operation lock. `id`: NULL when the record cannot be read. */
 int image_delete_locked(Context *ctx, const char *name, const char *id, Error **err);
 
 /* What a prune removed, or would remove. */
 typedef struct PruneReport {
 	Strv images;
-	uint64_t image_bytes; /* on the disk */
+	uint64_t
+		image_bytes; /* what they had to themselves; STORAGE_UNKNOWN: the store cannot tell */
 	uint64_t blobs;
 	uint64_t blob_bytes;
 } PruneReport;
 
+/* Of images and blobs. */
+uint64_t prune_bytes(const PruneReport *report);
 void prune_report_release(PruneReport *report);
 #define auto_prune_report CLEANUP(prune_report_release)
 

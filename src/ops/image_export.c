@@ -96,7 +96,6 @@ static int write_raw(Context *ctx, const Image *image, const OutFile *out, Error
 static int write_qcow2(const Image *image, const OutFile *out, bool compress, Error **err)
 {
 	auto_command Command cmd = { 0 };
-	auto_error cause = NULL;
 	static const char *const words[] = { "convert", "-f", "raw", "-O", "qcow2" };
 
 	if (command_init_tool(&cmd, "qemu-img", err) < 0)
@@ -111,12 +110,7 @@ static int write_qcow2(const Image *image, const OutFile *out, bool compress, Er
 	command_add(&cmd, image->disk_path);
 	command_add(&cmd, OUT_FILE_PASSED);
 	cmd.pass_fd = out->fd;
-	if (command_run(&cmd, DEADLINE_NEVER, &cause) == 0)
-		return 0;
-	if (error_detail_text(cause) && strstr(error_detail_text(cause), strerror(ENOSPC)))
-		return error_set_errno(err, ENOSPC, "write the disk");
-	error_move(err, &cause);
-	return -1;
+	return command_run_writer(&cmd, DEADLINE_NEVER, "write the disk", err);
 }
 
 static int write_archive(Context *ctx, const char *kind, const Image *image, const OutFile *out,
@@ -167,7 +161,7 @@ static int export(Context *ctx, const char *kind, const Image *image, const char
 
 	if (out_file_open(file, options->replace, &out, err) < 0 ||
 	    write_format(ctx, kind, image, &out, options, &exported, err) < 0 ||
-	    measure(&out, file, &exported, err) < 0 || out_file_commit(&out, err) < 0)
+	    measure(&out, file, &exported, err) < 0 || out_file_commit(ctx, &out, err) < 0)
 		return error_wrap(err, "export %s '%s' to '%s'", kind, image->name, file);
 	report_done(ctx);
 	*out_exported = exported;
@@ -180,6 +174,7 @@ int ops_image_export(Context *ctx, const char *name, const char *file, const Exp
 {
 	auto_image Image found = { 0 };
 	auto_image Image image = { 0 };
+	auto_plain_disk PlainDisk disk = { 0 };
 	auto_fd lock = -1;
 	const char *format;
 
@@ -189,16 +184,23 @@ int ops_image_export(Context *ctx, const char *name, const char *file, const Exp
 	    records_read_image(&ctx->store, found.name, &image, err) < 0 ||
 	    context_open_storage(ctx, err) < 0)
 		return -1;
+	/* An archive may be made of what the image was pulled with, without a look at its disk. */
+	if (strcmp(format, FORMAT_OCI) != 0) {
+		if (plain_disk_open(ctx, "image", image.name, image.id, &disk, err) < 0)
+			return -1;
+		str_assign(&image.disk_path, disk.path);
+	}
 	return export(ctx, "image", &image, file, options, format, out_exported, err);
 }
 
 static int describe(Context *ctx, const Vm *vm, const RestingDisk *disk, Image *image, Error **err)
 {
 	image->name = xstrdup(vm->name);
-	image->disk_path = xstrdup(disk->path);
+	image->disk_path = xstrdup(disk->plain.path);
 	image->created_at = time_text_now();
 	/* There is nobody to tell in a disk that is taken as it is. */
-	return disk->state == DISK_FOREIGN ? 0 : vm_image_config(ctx, vm, disk->path, image, err);
+	return disk->state == DISK_FOREIGN ? 0
+					   : vm_image_config(ctx, vm, disk->plain.path, image, err);
 }
 
 int ops_vm_export(Context *ctx, const char *name, const char *file, const ExportOptions *options,

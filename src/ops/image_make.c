@@ -4,6 +4,7 @@
 
 #include "ops/image_helper.h"
 #include "ops/leftover.h"
+#include "ops/reconcile.h"
 #include "state/records.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
@@ -94,16 +95,13 @@ int image_write(Context *ctx, Image *image, const ImageSource *source, Error **e
 static int replace_former(Context *ctx, const Image *image, const char *tmp, const char *dir,
 			  const char *images, Error **err)
 {
-	auto_free char *parent = path_dirname(tmp);
 	auto_error cleanup = NULL;
 
 	if (failpoint("image.exchange", err) < 0)
 		return -1;
 	if (os_rename_exchange(tmp, dir) < 0)
 		return error_set_errno(err, errno, "replace '%s' by '%s'", dir, tmp);
-	if (fs_sync_path(images, err) < 0 || fs_sync_path(parent, err) < 0)
-		return -1;
-	if (leftover_destroy(ctx, tmp, &cleanup) < 0)
+	if (change_end(ctx, images) && leftover_destroy(ctx, tmp, &cleanup) < 0)
 		report_warning_error(ctx, &cleanup, "remove the former image '%s'", image->name);
 	return 0;
 }
@@ -121,7 +119,8 @@ int image_commit(Context *ctx, const Image *image, const char *tmp, bool replace
 		return replace_former(ctx, image, tmp, dir, images, err);
 	if (failpoint("image.commit", err) < 0 || fs_rename_new(tmp, dir, err) < 0)
 		return -1;
-	return fs_sync_path(images, err);
+	(void)change_end(ctx, images);
+	return 0;
 }
 
 void image_undo(Context *ctx, const char *name)

@@ -59,7 +59,7 @@ int ops_vm_commit(Context *ctx, const char *vm_name, const char *name, bool repl
 		  Image *out_image, Error **err);
 
 /* Shared by them: the record of a VM that does not run (ERR_STATE), what an image of its disk says about itself (config,
- * arch), and that a name is free (ERR_EXISTS, with the way to `replace`). */
+ * arch; `disk` is plain, and NULL will do while the image that the VM was made from is there), and that a name is free (ERR_EXISTS, with the way to `replace`). */
 int vm_read_resting(Context *ctx, const char *name, Vm *out_vm, Error **err);
 int vm_image_config(Context *ctx, const Vm *vm, const char *disk, Image *image, Error **err);
 int image_check_free(Context *ctx, const char *name, Error **err);

@@ -1,11 +1,10 @@
 /*
  * Getting space back: the blob cache, and images that no VM was made from.
  */
-#include <sys/stat.h>
-
 #include "ops/image.h"
 #include "ops/image_blobs.h"
 #include "ops/reconcile.h"
+#include "ops/usage.h"
 #include "state/records.h"
 #include "util/mem.h"
 
@@ -18,13 +17,19 @@ void prune_report_release(PruneReport *report)
 	*report = (PruneReport){ 0 };
 }
 
-static uint64_t bytes_on_disk(const Image *image)
+uint64_t prune_bytes(const PruneReport *report)
 {
-	struct stat st;
+	return usage_sum(report->image_bytes, report->blob_bytes);
+}
 
-	if (!image->disk_path || stat(image->disk_path, &st) < 0)
-		return 0;
-	return (uint64_t)st.st_blocks * 512;
+/* What would be free without it. Two images that share blocks with each other only: when the first
+ * is gone, they are the other's own. */
+static uint64_t bytes_of_its_own(Context *ctx, const char *name)
+{
+	auto_usage_report UsageReport usage = { 0 };
+
+	ops_usage_peek(ctx, &usage);
+	return usage_find(&usage, USAGE_IMAGE, name).exclusive;
 }
 
 /* One that somebody copies from right now, renames or replaces, is in use. */
@@ -46,11 +51,11 @@ static int prune_image(Context *ctx, const char *name, bool dry_run, PruneReport
 		return -1;
 	if (users.count)
 		return 0;
-	bytes = bytes_on_disk(&image);
+	bytes = bytes_of_its_own(ctx, name);
 	if (!dry_run && image_delete_locked(ctx, name, image.id, err) < 0)
 		return -1;
 	strv_push(&report->images, name);
-	report->image_bytes += bytes;
+	report->image_bytes = usage_sum(report->image_bytes, bytes);
 	return 0;
 }
 

@@ -3,19 +3,23 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/registry.h"
 #include "model/size.h"
 #include "model/uuid.h"
 #include "ops/kernel.h"
+#include "ops/reconcile.h"
 #include "ops/system.h"
 #include "state/records.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/mem.h"
+#include "util/process.h"
 
-#define DEFAULT_STORE_SIZE (64 * GIB)
+/* Of a store; far beyond any disk, and below what filesystems refuse in words of their own. */
+#define SIZE_MOST_BYTES (1024ULL << 40)
 
 void init_result_release(InitResult *result)
 {
@@ -30,18 +34,80 @@ static bool is_auto(const char *name)
 	return !name || !strcmp(name, "auto");
 }
 
-/* Only a store of ember's own has a file and a size. */
+/* Only a store of ember's own has a file and a size, and only some are in a pool. */
 static int check_store_options(const InitOptions *options, Error **err)
 {
 	const StorageBackend *storage = storage_backend_find(options->storage, err);
 
 	if (!storage)
 		return -1;
+	if (!storage->has_pool && (options->pool || options->dataset)) {
+		error_set(err, ERR_USAGE, "%s storage takes no %s", storage->name,
+			  options->pool ? "--pool" : "--dataset");
+		return error_hint(err, "leave it out, or take the one that does: --storage zfs");
+	}
+	if (options->pool && options->size_bytes && !options->storage_path) {
+		error_set(err, ERR_USAGE, "the pool '%s' has a size already", options->pool);
+		return error_hint(err, "leave out --size, or --pool to have a pool made in a file");
+	}
 	if (storage->has_own_store || (!options->size_bytes && !options->storage_path))
 		return 0;
 	error_set(err, ERR_USAGE, "%s storage takes no %s", storage->name,
 		  options->size_bytes ? "--size" : "--storage-path");
 	return error_hint(err, "leave it out, or have a store made: ember init --storage btrfs");
+}
+
+static int check_device(const char *device, Error **err)
+{
+	struct stat st;
+
+	if (stat(device, &st) < 0) {
+		error_set(err, ERR_NOT_FOUND, "there is no device '%s'", device);
+		return error_hint(err, "see which there are: lsblk");
+	}
+	if (S_ISBLK(st.st_mode))
+		return 0;
+	error_set(err, ERR_USAGE, "'%s' is not a block device", device);
+	if (S_ISDIR(st.st_mode))
+		return error_hint(err, "for a store in a file: --storage-path '%s/store.img'",
+				  device);
+	return error_hint(err, "for a store in a file: --storage-path '%s'", device);
+}
+
+/* A device is a place like another, and it or a pool means ZFS where nothing else is said. */
+static int settle_options(const InitOptions *options, InitOptions *out_settled, Error **err)
+{
+	InitOptions settled = *options;
+
+	if (options->device && options->storage_path) {
+		error_set(err, ERR_USAGE, "a store is in one place: '%s' or '%s'", options->device,
+			  options->storage_path);
+		return error_hint(err, "leave out --device or --storage-path");
+	}
+	if (options->device) {
+		if (check_device(options->device, err) < 0)
+			return -1;
+		settled.storage_path = options->device;
+	}
+	if (is_auto(options->storage) && (options->pool || options->device || options->dataset))
+		settled.storage = "zfs";
+	*out_settled = settled;
+	return 0;
+}
+
+static int check_path(const char *path, Error **err)
+{
+	auto_free char *dir = path_dirname(path);
+	struct stat st;
+
+	if (str_starts_with(path, "/dev/") && !fs_exists(path)) {
+		error_set(err, ERR_NOT_FOUND, "there is no device '%s'", path);
+		return error_hint(err, "see which there are: lsblk");
+	}
+	if (stat(dir, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	error_set(err, ERR_NOT_FOUND, "there is no directory '%s'", dir);
+	return error_hint(err, "make it first, or name another place: --storage-path PATH");
 }
 
 static int check_options(Context *ctx, const InitOptions *options, Error **err)
@@ -58,17 +124,52 @@ static int check_options(Context *ctx, const InitOptions *options, Error **err)
 		error_set(err, ERR_USAGE, "--instance-id must be exactly 4 hex digits");
 		return error_hint(err, "for example --instance-id 3f2a, or leave it out");
 	}
-	if (options->storage_path && str_starts_with(options->storage_path, "/dev/") &&
-	    !fs_exists(options->storage_path)) {
-		error_set(err, ERR_NOT_FOUND, "there is no device '%s'", options->storage_path);
-		return error_hint(err, "see which there are: lsblk");
+	if (options->storage_path && check_path(options->storage_path, err) < 0)
+		return -1;
+	if (options->size_bytes > SIZE_MOST_BYTES) {
+		error_set(err, ERR_USAGE, "--size is at most 1024T");
+		return error_hint(err, "ask for less, for example --size 8T: a store grows later");
 	}
 	return ops_kernel_check(ctx, options->kernel, err);
+}
+
+static int check_programs(const StorageBackend *storage, Error **err)
+{
+	for (const char *const *program = storage->programs; program && *program; program++) {
+		auto_free char *found = program_find_admin(*program);
+		auto_free char *hint = NULL;
+
+		if (found)
+			continue;
+		hint = program_install_hint(*program);
+		error_set(err, ERR_MISSING_TOOL, "%s storage needs '%s', which is not installed",
+			  storage->name, *program);
+		return error_hint(err, "%s", hint);
+	}
+	return 0;
+}
+
+/* Why it cannot be used, with the code of the obstacle that is nearest to the user. */
+static int refuse_storage(const StorageBackend *chosen, const StorageSite *site, const char *reason,
+			  Error **err)
+{
+	if (chosen->needs_root && geteuid() != 0) {
+		error_set(err, ERR_DENIED, "%s storage cannot be used here: %s", chosen->name,
+			  reason);
+		return error_hint(err, "without root: ember init --storage qcow2");
+	}
+	if (check_programs(chosen, err) < 0)
+		return -1;
+	if (chosen->check_place && chosen->check_place(site, err) < 0)
+		return error_wrap(err, "make a store of %s", chosen->name);
+	error_set(err, ERR_UNSUPPORTED, "%s storage cannot be used here: %s", chosen->name, reason);
+	return error_hint(err, "let ember choose: ember init --storage auto");
 }
 
 static int choose_storage(Context *ctx, const InitOptions *options, InitResult *result, Error **err)
 {
 	const StorageBackend *chosen;
+	int usable;
 
 	context_set_site(ctx);
 	if (is_auto(options->storage)) {
@@ -76,20 +177,12 @@ static int choose_storage(Context *ctx, const InitOptions *options, InitResult *
 		if (!chosen)
 			return -1;
 	} else {
-		int usable;
-
 		chosen = storage_backend_find(options->storage, err);
 		usable = chosen->probe(&ctx->site, &result->storage_reason, err);
 		if (usable < 0)
 			return -1;
-		if (!usable) {
-			bool denied = chosen->needs_root && geteuid() != 0;
-
-			error_set(err, denied ? ERR_DENIED : ERR_UNSUPPORTED,
-				  "%s storage cannot be used here: %s", chosen->name,
-				  result->storage_reason);
-			return error_hint(err, "let ember choose: ember init --storage auto");
-		}
+		if (!usable)
+			return refuse_storage(chosen, &ctx->site, result->storage_reason, err);
 	}
 	ctx->storage = chosen;
 	ctx->config.storage = xstrdup(chosen->name);
@@ -146,7 +239,9 @@ static void fill_config(Context *ctx, const InitOptions *options)
 		options->instance_id
 			? xstrdup(options->instance_id)
 			: xasprintf("%04x", (unsigned)(hash_text(ctx->store.dir) >> 16 & 0xffff));
-	config->storage_size_bytes = options->size_bytes ? options->size_bytes : DEFAULT_STORE_SIZE;
+	config->storage_size_bytes = options->size_bytes;
+	config->storage_pool = xstrdup_null(options->pool);
+	config->storage_dataset = xstrdup_null(options->dataset);
 	config->kernel = xstrdup_null(options->kernel);
 	config->hypervisor = xstrdup(options->hypervisor ? options->hypervisor : "auto");
 	config->network = xstrdup(options->network ? options->network : "auto");
@@ -159,19 +254,23 @@ static int refuse_initialized(const Context *ctx, Error **err)
 	return error_hint(err, "use it as it is, or start again: ember deinit");
 }
 
-/* The commit is config.json; a store that init made before it fails is unmade. */
+/* The commit is config.json; a store that was made here before it fails is unmade. One that could not be made, or taken
+ * over, is the back end's to unmake: it knows whose it is. */
 static int make_store(Context *ctx, InitResult *result, Error **err)
 {
 	auto_error undo = NULL;
+	bool made = false;
 
 	if (failpoint("init.storage", err) < 0)
 		return -1;
-	if (ctx->storage->init(&ctx->site, &result->adopted, err) == 0 &&
-	    drop_lost_images(ctx, err) == 0 && failpoint("init.config", err) == 0 &&
-	    store_write_config(&ctx->store, &ctx->config, err) == 0)
-		return 0;
+	if (ctx->storage->init(&ctx->site, &result->adopted, err) == 0) {
+		made = !result->adopted;
+		if (drop_lost_images(ctx, err) == 0 && failpoint("init.config", err) == 0 &&
+		    store_write_config(&ctx->store, &ctx->config, err) == 0)
+			return 0;
+	}
 	context_close_storage(ctx);
-	if (ctx->storage->deinit(&ctx->site, /* purge= */ !result->adopted, &undo) < 0)
+	if (ctx->storage->deinit(&ctx->site, /* purge= */ made, &undo) < 0)
 		report_warning_error(ctx, &undo, "undo the %s storage", ctx->storage->name);
 	return error_wrap(err, "prepare %s storage", ctx->storage->name);
 }
@@ -217,12 +316,13 @@ static int initialize(Context *ctx, const InitOptions *options, InitResult *resu
 int ops_init(Context *ctx, const InitOptions *options, InitResult *out_result, Error **err)
 {
 	CLEANUP(init_result_release) InitResult result = { 0 };
+	InitOptions settled;
 
 	if (store_is_initialized(&ctx->store))
 		return refuse_initialized(ctx, err);
-	if (check_options(ctx, options, err) < 0)
+	if (settle_options(options, &settled, err) < 0 || check_options(ctx, &settled, err) < 0)
 		return -1;
-	if (initialize(ctx, options, &result, err) < 0) {
+	if (initialize(ctx, &settled, &result, err) < 0) {
 		context_close_storage(ctx);
 		config_release(&ctx->config);
 		return -1;
@@ -260,10 +360,9 @@ static int lock_out_everybody(Context *ctx, int *out_init_lock, int *out_use_loc
 /* Leave the storage in order. A store that is gone, as after a purge that was cut off, is no reason to stop. */
 static int leave_storage(Context *ctx, bool with_purge, Error **err)
 {
-	auto_strv Strv actions = { 0 };
 	auto_error cause = NULL;
 
-	if (ops_reconcile(ctx, false, &actions, &cause) < 0 && error_code(cause) != ERR_NOT_FOUND) {
+	if (reconcile_alone(ctx, &cause) < 0 && error_code(cause) != ERR_NOT_FOUND) {
 		error_move(err, &cause);
 		return -1;
 	}

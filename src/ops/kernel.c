@@ -6,6 +6,7 @@
 #include "kernel/magic.h"
 #include "kernel/stock.h"
 #include "model/vm.h"
+#include "ops/reconcile.h"
 #include "state/kernels.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
@@ -143,7 +144,8 @@ static int fetch_stock(Context *ctx, Error **err)
 	    fs_rename_new(target, dir, err) < 0)
 		goto undo;
 	report_done(ctx);
-	return fs_sync_path(parent, err);
+	(void)change_end(ctx, parent);
+	return 0;
 undo:
 	(void)fs_remove_tree(target, NULL);
 	return -1;
@@ -211,5 +213,15 @@ int kernel_wish_absolute(char **wish, Error **err)
 		return -1;
 	free(*wish);
 	*wish = absolute;
+	return 0;
+}
+
+int kernel_wish_for(Vm *vm, const char *wish, Error **err)
+{
+	auto_free char *kernel = xstrdup_null(wish);
+
+	if (kernel_wish_absolute(&kernel, err) < 0)
+		return -1;
+	vm_wish_kernel(vm, kernel);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "model/kernel.h"
+#include "model/vm.h"
 #include "ops/context.h"
 
 #define KERNEL_STOCK "stock" /* the distribution's; fetched when it is needed */
@@ -56,3 +57,5 @@ int kernel_lock_archive(Context *ctx, int *out_fd, Error **err);
 
 /* Make an owned wish fit for a record: a path becomes absolute, a name (or NULL) stays. */
 int kernel_wish_absolute(char **wish, Error **err);
+/* Put it into a VM's record like that. */
+int kernel_wish_for(Vm *vm, const char *wish, Error **err);

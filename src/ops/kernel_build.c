@@ -166,7 +166,7 @@ static void keep_log(Work *work, const char *log, Error **err)
 	error_hint(err, "see the whole output: less %s", kept);
 }
 
-static int make(Work *work, const KernelWork *dirs, Kernel *kernel, Error **err)
+static int make(Work *work, KernelWork *dirs, Kernel *kernel, Error **err)
 {
 	Context *ctx = work->ctx;
 	auto_free char *log = path_join(dirs->scratch, "build.log");

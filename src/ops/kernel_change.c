@@ -156,8 +156,8 @@ int ops_kernel_delete(Context *ctx, const char *name, Error **err)
 	trash = store_trash_dir(&ctx->store, "kernel", name, "00000000");
 	log = kernels_log_path(&ctx->store, name);
 	if (leftover_destroy(ctx, trash, err) < 0 || failpoint("kernel.delete.hide", err) < 0 ||
-	    fs_rename(dir, trash, err) < 0 || fs_sync_path(kernels, err) < 0 ||
-	    leftover_destroy(ctx, trash, err) < 0)
+	    fs_rename(dir, trash, err) < 0 ||
+	    (change_end(ctx, kernels) && leftover_destroy(ctx, trash, err) < 0))
 		return error_wrap(err, "delete kernel '%s'", name);
 	return fs_remove(log, err);
 }

@@ -6,6 +6,7 @@
 #include "model/vm.h"
 #include "ops/kernel.h"
 #include "ops/leftover.h"
+#include "ops/reconcile.h"
 #include "state/kernels.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
@@ -46,7 +47,7 @@ int kernel_work_begin(Context *ctx, const char *name, KernelWork *out_work, Erro
 	return 0;
 }
 
-int kernel_work_commit(Context *ctx, const Kernel *kernel, const KernelWork *work, Error **err)
+int kernel_work_commit(Context *ctx, const Kernel *kernel, KernelWork *work, Error **err)
 {
 	auto_free char *dir = store_kernel_dir(&ctx->store, kernel->name);
 	auto_free char *kernels = store_path(&ctx->store, "kernels");
@@ -64,7 +65,10 @@ int kernel_work_commit(Context *ctx, const Kernel *kernel, const KernelWork *wor
 		if (os_rename_exchange(work->target, dir) < 0)
 			return error_set_errno(err, errno, "replace '%s'", dir);
 	}
-	return fs_sync_path(kernels, err);
+	/* The former one, if any, is in tmp/ now. */
+	if (!change_end(ctx, kernels))
+		str_assign(&work->dir, NULL);
+	return 0;
 }
 
 void kernel_work_end(Context *ctx, const KernelWork *work)

@@ -21,7 +21,8 @@ int kernel_check_name(const char *name, Error **err);
 
 /* Make the directories, empty. */
 int kernel_work_begin(Context *ctx, const char *name, KernelWork *out_work, Error **err);
-/* Record it and make it visible; a former kernel of that name gives way in one step: there is one at any time. */
-int kernel_work_commit(Context *ctx, const Kernel *kernel, const KernelWork *work, Error **err);
+/* Record it and make it visible; a former kernel of that name gives way in one step: there is one at any time.
+ * When this may not last, the work is left to reconcile. */
+int kernel_work_commit(Context *ctx, const Kernel *kernel, KernelWork *work, Error **err);
 /* Remove what is left of the work. Never fails: what remains is for reconcile, with a warning. */
 void kernel_work_end(Context *ctx, const KernelWork *work);

@@ -4,6 +4,7 @@
 
 #include "model/oci.h"
 #include "model/uuid.h"
+#include "ops/disk.h"
 #include "ops/image_blobs.h"
 #include "ops/image_helper.h"
 #include "ops/leftover.h"
@@ -67,22 +68,26 @@ static int find_cached(Context *ctx, const Image *image, OciSource *source, Erro
 }
 
 /* ember-image reads the disk and makes one layer, config and manifest of it. */
-static int make_blobs(Context *ctx, const Image *image, OciSource *source, Error **err)
+static int make_blobs(Context *ctx, const char *kind, const Image *image, OciSource *source,
+		      Error **err)
 {
 	auto_command Command cmd = { 0 };
+	auto_plain_disk PlainDisk own = { 0 };
 	auto_free char *layout = path_join(source->work_dir, "layout");
 	auto_free char *config = path_join(source->work_dir, "config.json");
 	auto_free char *digest = NULL;
 	json_auto_t *document = image_config_to_json(&image->config);
 	json_auto_t *result = NULL;
 
+	if (image->id && plain_disk_open(ctx, kind, image->name, image->id, &own, err) < 0)
+		return -1;
 	report_step(ctx, "read the disk of '%s'", image->name);
 	/* Made here: what exists is a directory to ember-image, whatever colons are in its name. */
 	if (fs_mkdir(layout, 0700, err) < 0 || json_write_new_file(config, document, err) < 0 ||
 	    image_helper_init(&cmd, err) < 0)
 		return -1;
 	command_add(&cmd, "export");
-	command_addf(&cmd, "--disk=%s", image->disk_path);
+	command_addf(&cmd, "--disk=%s", image->id ? own.path : image->disk_path);
 	command_addf(&cmd, "--layout=%s", layout);
 	command_addf(&cmd, "--run-config=%s", config);
 	command_addf(&cmd, "--platform=linux/%s", oci_arch_of_machine(image->arch));
@@ -108,7 +113,7 @@ int oci_source_open(Context *ctx, const char *kind, const Image *image, OciSourc
 		return -1;
 	source.work_dir = store_work_dir(&ctx->store, kind, image->name, id);
 	if (fs_mkdir(source.work_dir, 0700, err) < 0 ||
-	    (!cached && make_blobs(ctx, image, &source, err) < 0))
+	    (!cached && make_blobs(ctx, kind, image, &source, err) < 0))
 		return -1;
 	*out_source = source;
 	source = OCI_SOURCE_NONE;

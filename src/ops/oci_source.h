@@ -18,7 +18,7 @@ typedef struct OciSource {
 #define OCI_SOURCE_NONE ((OciSource){ .cache_lock = -1 })
 
 /* `kind` is "image" or "vm", whose lock on image->name the caller holds, shared at least. Of `image` matter name, digest
- * (NULL: always made anew), config, arch, created_at and disk_path. */
+ * (NULL: always made anew), config, arch, created_at, and id, whose volume it is, or else disk_path, a plain disk. */
 int oci_source_open(Context *ctx, const char *kind, const Image *image, OciSource *out_source,
 		    Error **err);
 /* Never fails: what remains is for reconcile, with a warning. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "ops/reconcile.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/os.h"
@@ -134,7 +135,7 @@ static int give_name(OutFile *file, Error **err)
 	return 0;
 }
 
-int out_file_commit(OutFile *file, Error **err)
+int out_file_commit(Context *ctx, OutFile *file, Error **err)
 {
 	auto_free char *dir = NULL;
 
@@ -146,7 +147,8 @@ int out_file_commit(OutFile *file, Error **err)
 	if (fs_sync_fd(file->fd, file->path, err) < 0 || failpoint("image.out.commit", err) < 0 ||
 	    give_name(file, err) < 0)
 		return -1;
-	return fs_sync_path(dir, err);
+	(void)change_end(ctx, dir);
+	return 0;
 }
 
 void out_file_release(OutFile *file)

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "ops/context.h"
 #include "util/error.h"
 #include "util/mem.h"
 
@@ -24,7 +25,8 @@ typedef struct OutFile {
 int out_file_open(const char *path, bool replace, OutFile *out_file, Error **err);
 /* What programs can open as its name while they have it as descriptor 3. */
 #define OUT_FILE_PASSED "/dev/fd/3"
-int out_file_commit(OutFile *file, Error **err);
+/* Its name that a power cut may still take is a warning. */
+int out_file_commit(Context *ctx, OutFile *file, Error **err);
 /* What was not committed is gone. */
 void out_file_release(OutFile *file);
 #define auto_out_file CLEANUP(out_file_release)

@@ -7,7 +7,9 @@
 #include "ops/leftover.h"
 #include "ops/system.h"
 #include "ops/vm_process.h"
+#include "ops/vm_resize.h"
 #include "state/records.h"
+#include "state/snapshots.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/mem.h"
@@ -16,6 +18,7 @@
 typedef struct Sweep {
 	Context *ctx;
 	bool dry_run;
+	bool is_alone; /* the caller has locked out everybody */
 	Strv *actions;
 } Sweep;
 
@@ -29,29 +32,52 @@ int vm_detach_network(const Vm *vm, Error **err)
 	return network ? network->detach(vm, err) : -1;
 }
 
+/* Nobody has its disk open any more. One that stays attached is in nobody's way, and is let go of the next time. */
+static void let_go_of_disk(Context *ctx, const Vm *vm)
+{
+	const StorageBackend *storage = context_storage(ctx);
+	auto_error trouble = NULL;
+
+	if (!storage || !storage->detach || !context_has_store(ctx))
+		return;
+	if (context_open_storage(ctx, &trouble) < 0 ||
+	    ctx->storage->detach(ctx->pool, vm->volume, &trouble) < 0)
+		report_warning_error(ctx, &trouble, "detach the disk of vm '%s'", vm->name);
+}
+
 static int settle_stopped(Context *ctx, Vm *vm, Error **err)
 {
+	auto_error trouble = NULL;
+
 	if (failpoint("reconcile.detach", err) < 0 || vm_detach_network(vm, err) < 0 ||
 	    store_remove_run_dir(&ctx->store, vm->id, err) < 0)
 		return -1;
+	let_go_of_disk(ctx, vm);
 	/* Only a start that never finished leads back to `created`. */
 	vm_set_state(vm, vm->state == VM_STARTING && !vm->started_at ? VM_CREATED : VM_STOPPED);
 	vm->process = (ProcId){ 0 };
 	vm->keeper = (ProcId){ 0 };
-	if (failpoint("reconcile.record", err) < 0)
-		return -1;
-	return records_write_vm(&ctx->store, vm, err);
+	/* Its process is gone, whatever the record says: on a disk that is full a VM can be stopped, and deleted to make room. */
+	if (failpoint("reconcile.record", &trouble) < 0 ||
+	    records_write_vm(&ctx->store, vm, &trouble) < 0)
+		report_warning_error(ctx, &trouble,
+				     "vm '%s' has stopped, which its record cannot say yet",
+				     vm->name);
+	return 0;
 }
 
 int reconcile_vm(Context *ctx, Vm *vm, Error **err)
 {
-	if (!vm_state_is_live(vm->state) ||
-	    (vm->state != VM_STARTING && proc_is_alive(&vm->process)))
+	if (!vm_state_is_live(vm->state))
+		return vm_settle_disk(ctx, vm, err);
+	if (vm->state != VM_STARTING && proc_is_alive(&vm->process))
 		return 0;
 	/* Under its lock `starting` means that the `ember vm start` died before its commit: what it began is undone. */
 	if (vm->state == VM_STARTING && vm_process_kill(ctx, vm, err) < 0)
 		return error_wrap(err, "end what is left of vm '%s'", vm->name);
-	return settle_stopped(ctx, vm, err);
+	if (settle_stopped(ctx, vm, err) < 0)
+		return -1;
+	return vm_settle_disk(ctx, vm, err);
 }
 
 static void say(Sweep *sweep, const char *what, const char *name)
@@ -72,6 +98,7 @@ static int sweep_vm(Sweep *sweep, const char *name, Error **err)
 	auto_fd lock = -1;
 	auto_vm Vm vm = { 0 };
 	VmState before;
+	uint64_t resize_mib;
 	int got = try_lock(sweep, "vm", name, &lock, err);
 
 	if (got <= 0)
@@ -79,14 +106,20 @@ static int sweep_vm(Sweep *sweep, const char *name, Error **err)
 	if (records_read_vm(&sweep->ctx->store, name, &vm, NULL) < 0)
 		return 0; /* gone meanwhile, or broken: shown by `vm list`, and only its owner may decide */
 	before = vm.state;
+	resize_mib = vm.disk_resize_mib;
 	if (sweep->dry_run) {
-		if (before == VM_STARTING ||
+		if (before == VM_STARTING || resize_mib ||
 		    (vm_state_is_live(before) && !proc_is_alive(&vm.process)))
 			say(sweep, "would settle vm", name);
 		return 0;
 	}
-	if (reconcile_vm(sweep->ctx, &vm, err) < 0)
+	if (reconcile_vm(sweep->ctx, &vm, err) < 0 || vm_settle_disk(sweep->ctx, &vm, err) < 0)
 		return -1;
+	/* A guest that powered itself off was settled by its keeper, which knows nothing of disks. */
+	if (!vm_state_is_live(vm.state) && vm.state == before)
+		let_go_of_disk(sweep->ctx, &vm);
+	if (resize_mib)
+		say(sweep, "settled the size of the disk of vm", name);
 	if (vm.state != before)
 		strv_pushf(sweep->actions, "vm '%s' was %s, is %s", name, vm_state_name(before),
 			   vm_state_name(vm.state));
@@ -136,9 +169,8 @@ static int sweep_leftovers(Sweep *sweep, const char *where, Error **err)
 	return 0;
 }
 
-/* Every id that some record claims. Things move from tmp/ to vms/ or images/ and on to trash/: read in that order, a
- * record that moves meanwhile is seen at least once. */
-static int claimed_ids(Context *ctx, Strv *out_ids, Error **err)
+/* Every volume that some record claims. */
+static int claimed_volumes(Context *ctx, Strv *out_volumes, Error **err)
 {
 	static const char *const places[] = { "tmp", "vms", "images", "trash" };
 
@@ -150,16 +182,25 @@ static int claimed_ids(Context *ctx, Strv *out_ids, Error **err)
 			return -1;
 		for (size_t j = 0; j < entries.count; j++) {
 			auto_free char *path = path_join(dir, entries.items[j]);
-			char *id = records_read_id_at(path);
 
-			if (id)
-				strv_push_take(out_ids, id);
+			records_read_volumes_at(path, out_volumes);
 		}
 	}
 	return 0;
 }
 
-/* Is every VM and image readable? A broken record may own any volume, so then no volume is called an orphan. */
+static int snapshots_readable(Context *ctx, const Vm *vm, bool *readable, Error **err)
+{
+	auto_snapshot_list SnapshotList list = { 0 };
+
+	if (snapshots_list(&ctx->store, vm, &list, err) < 0)
+		return -1;
+	for (size_t i = 0; i < list.count; i++)
+		*readable &= list.items[i].id != NULL;
+	return 0;
+}
+
+/* Is every VM, snapshot and image readable? A broken record may own any volume, so then no volume is called an orphan. */
 static int all_readable(Context *ctx, bool *out_readable, Error **err)
 {
 	auto_vm_list VmList vms = { 0 };
@@ -172,26 +213,29 @@ static int all_readable(Context *ctx, bool *out_readable, Error **err)
 	for (size_t i = 0; i < vms.count; i++)
 		if (vms.items[i].state == VM_BROKEN)
 			*out_readable = false;
+		else if (snapshots_readable(ctx, &vms.items[i], out_readable, err) < 0)
+			return -1;
 	for (size_t i = 0; i < images.count; i++)
 		if (!images.items[i].id)
 			*out_readable = false;
 	return 0;
 }
 
-/* Volumes that no record claims. They are listed before the records are read: a volume is made after its record. */
-static int sweep_volumes(Sweep *sweep, Error **err)
+/* Volumes that no record claims. Nobody may change anything meanwhile: a directory is read name by name, so a record that is
+ * renamed while it is read may be seen under neither name. */
+static int sweep_volumes_alone(Sweep *sweep, Error **err)
 {
 	Context *ctx = sweep->ctx;
 	auto_strv Strv volumes = { 0 };
-	auto_strv Strv ids = { 0 };
+	auto_strv Strv claimed = { 0 };
 	bool readable;
 
 	if (context_open_storage(ctx, err) < 0 ||
-	    ctx->storage->list(ctx->pool, &volumes, err) < 0 || claimed_ids(ctx, &ids, err) < 0 ||
-	    all_readable(ctx, &readable, err) < 0)
+	    ctx->storage->list(ctx->pool, &volumes, err) < 0 ||
+	    claimed_volumes(ctx, &claimed, err) < 0 || all_readable(ctx, &readable, err) < 0)
 		return -1;
 	for (size_t i = 0; i < volumes.count; i++) {
-		if (strv_has(&ids, volumes.items[i]) || !uuid_is_valid(volumes.items[i]))
+		if (strv_has(&claimed, volumes.items[i]) || !uuid_is_valid(volumes.items[i]))
 			continue;
 		if (!readable) {
 			say(sweep, "kept, because a record is broken, volume", volumes.items[i]);
@@ -206,9 +250,26 @@ static int sweep_volumes(Sweep *sweep, Error **err)
 	return 0;
 }
 
-int ops_reconcile(Context *ctx, bool dry_run, Strv *out_actions, Error **err)
+/* Every changing command holds the lock shared (change_begin). */
+static int sweep_volumes(Sweep *sweep, Error **err)
 {
-	Sweep sweep = { .ctx = ctx, .dry_run = dry_run, .actions = out_actions };
+	auto_fd lock = -1;
+	int got;
+
+	if (sweep->is_alone)
+		return sweep_volumes_alone(sweep, err);
+	got = try_lock(sweep, "store", "use", &lock, err);
+	if (got < 0)
+		return -1;
+	if (got)
+		return sweep_volumes_alone(sweep, err);
+	strv_pushf(sweep->actions, "volumes are not looked at while other commands run");
+	return 0;
+}
+
+static int sweep_all(Sweep *sweep, Error **err)
+{
+	Context *ctx = sweep->ctx;
 	auto_free char *vms = NULL;
 	auto_strv Strv names = { 0 };
 	size_t failed = 0;
@@ -222,19 +283,34 @@ int ops_reconcile(Context *ctx, bool dry_run, Strv *out_actions, Error **err)
 		auto_error trouble = NULL;
 
 		if (name_check("vm", names.items[i], NULL) < 0 ||
-		    sweep_vm(&sweep, names.items[i], &trouble) == 0)
+		    sweep_vm(sweep, names.items[i], &trouble) == 0)
 			continue;
 		/* One VM that cannot be settled is no reason to leave the others. */
 		report_warning_error(ctx, &trouble, "reconcile vm '%s'", names.items[i]);
 		failed++;
 	}
-	if (sweep_leftovers(&sweep, "tmp", err) < 0 || sweep_leftovers(&sweep, "trash", err) < 0 ||
-	    sweep_volumes(&sweep, err) < 0)
+	if (sweep_leftovers(sweep, "tmp", err) < 0 || sweep_leftovers(sweep, "trash", err) < 0 ||
+	    sweep_volumes(sweep, err) < 0)
 		return -1;
 	if (!failed)
 		return 0;
 	error_set(err, ERR_FAILED, "%zu vm%s could not be settled", failed, failed == 1 ? "" : "s");
 	return error_hint(err, "see which: ember vm list");
+}
+
+int ops_reconcile(Context *ctx, bool dry_run, Strv *out_actions, Error **err)
+{
+	Sweep sweep = { .ctx = ctx, .dry_run = dry_run, .actions = out_actions };
+
+	return sweep_all(&sweep, err);
+}
+
+int reconcile_alone(Context *ctx, Error **err)
+{
+	auto_strv Strv actions = { 0 };
+	Sweep sweep = { .ctx = ctx, .is_alone = true, .actions = &actions };
+
+	return sweep_all(&sweep, err);
 }
 
 /* From here to the end of the command no deinit; what one did before is looked at again. */
@@ -262,4 +338,14 @@ int change_begin(Context *ctx, Error **err)
 	    sweep_leftovers(&sweep, "trash", &trouble) < 0)
 		report_warning_error(ctx, &trouble, "clean up after an interrupted command");
 	return 0;
+}
+
+bool change_end(const Context *ctx, const char *dir)
+{
+	auto_error trouble = NULL;
+
+	if (failpoint("change.sync", &trouble) == 0 && fs_sync_path(dir, &trouble) == 0)
+		return true;
+	report_warning_error(ctx, &trouble, "it is done, but a power cut may undo it");
+	return false;
 }

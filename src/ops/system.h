@@ -8,6 +8,9 @@
 typedef struct InitOptions {
 	const char *storage;	  /* auto or a name; NULL: auto */
 	const char *storage_path; /* file or device of a managed store */
+	const char *pool;	  /* zfs: one that is there, or the name of the one to make */
+	const char *device;	  /* the same as storage_path, and must be a block device */
+	const char *dataset;	  /* zfs: below which everything is made; NULL: one of our own */
 	uint64_t size_bytes;	  /* of a managed store's file; 0: 64 GiB, sparse */
 	const char *kernel;	  /* stock or a path; NULL: stock */
 	const char *hypervisor;	  /* auto or a name */

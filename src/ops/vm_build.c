@@ -3,6 +3,7 @@
 #include "model/size.h"
 #include "model/uuid.h"
 #include "ops/leftover.h"
+#include "ops/reconcile.h"
 #include "state/records.h"
 #include "util/cancel.h"
 #include "util/failpoint.h"
@@ -35,11 +36,13 @@ static int assemble(Context *ctx, Vm *vm, const char *from_volume, const char *t
 		return -1;
 	vm->state = VM_CREATED;
 	free(vm->disk_path);
-	vm->disk_path = ctx->storage->path(&ctx->site, vm->id);
+	str_assign(&vm->volume, vm->id);
+	vm->disk_path = ctx->storage->path(&ctx->site, vm->volume);
 	if (failpoint("vm.build.record", err) < 0 || records_write_new_vm_at(tmp, vm, err) < 0 ||
 	    failpoint("vm.build.clone", err) < 0)
 		return -1;
-	if (ctx->storage->clone(ctx->pool, from_volume, vm->id, vm->disk_size_mib * MIB, err) < 0)
+	if (ctx->storage->clone(ctx->pool, from_volume, vm->volume, vm->disk_size_mib * MIB,
+				/* live= */ NULL, err) < 0)
 		return error_wrap(err, "make its disk");
 	if (cancel_check(err) < 0)
 		return -1;
@@ -54,7 +57,8 @@ static int commit(Context *ctx, const Vm *vm, const char *tmp, Error **err)
 
 	if (failpoint("vm.build.commit", err) < 0 || fs_rename_new(tmp, dir, err) < 0)
 		return -1;
-	return fs_sync_path(vms, err);
+	(void)change_end(ctx, vms);
+	return 0;
 }
 
 int vm_build(Context *ctx, Vm *vm, const char *from_volume, Error **err)
@@ -79,11 +83,20 @@ int vm_destroy(Context *ctx, const Vm *vm, Error **err)
 	auto_free char *made_up_id = vm->id ? NULL : uuid_new();
 	auto_free char *trash =
 		store_trash_dir(&ctx->store, "vm", vm->name, vm->id ? vm->id : made_up_id);
+	auto_error trouble = NULL;
 
 	if (leftover_destroy(ctx, trash, err) < 0 || failpoint("vm.delete.hide", err) < 0 ||
-	    fs_rename(dir, trash, err) < 0 || fs_sync_path(vms, err) < 0)
+	    fs_rename(dir, trash, err) < 0)
 		return error_wrap(err, "delete vm '%s'", vm->name);
-	if (leftover_destroy(ctx, trash, err) < 0)
-		return error_wrap(err, "clean up after vm '%s'", vm->name);
-	return 0;
+	if (!change_end(ctx, vms) || leftover_destroy(ctx, trash, &trouble) == 0)
+		return 0;
+	/* The VM is gone, and what is left of it waits in trash/ for the store. */
+	if (error_code(trouble) == ERR_NOT_FOUND) {
+		report_warning(
+			ctx, "%s; the disk of vm '%s' is removed when it is back: ember reconcile",
+			error_text(trouble), vm->name);
+		return 0;
+	}
+	error_move(err, &trouble);
+	return error_wrap(err, "clean up after vm '%s'", vm->name);
 }

@@ -10,7 +10,6 @@
 #define CPUS_MAX       255 /* what a microvm's APIC can number */
 #define MEMORY_MIN_MIB 96  /* the stock kernel panics in 64 and boots in 80 */
 #define MEMORY_MAX_MIB (1024 * GIB / MIB)
-#define DISK_MAX_MIB   (16 * TIB / MIB) /* ext4 with 4 KiB blocks and 32-bit tools' reach */
 
 int vm_require_state(const Vm *vm, const char *expected, unsigned allowed_mask, Error **err)
 {
@@ -55,7 +54,7 @@ int vm_check_shape(const VmChanges *shape, Error **err)
 		error_set(err, ERR_USAGE, "--memory: %s is out of range", text);
 		return error_hint(err, "use 96M to 1T, for example --memory 512M");
 	}
-	if (shape->disk_size_mib > DISK_MAX_MIB) {
+	if (shape->disk_size_mib > VM_DISK_MAX_MIB) {
 		auto_free char *text = size_text(shape->disk_size_mib * MIB);
 
 		error_set(err, ERR_USAGE, "--disk-size: %s is too large", text);
@@ -74,6 +73,13 @@ int vm_check_text(const char *flag, const char *text, Error **err)
 	/* Records are JSON. */
 	error_set(err, ERR_USAGE, "%s: the text is not UTF-8", flag);
 	return error_hint(err, "write it in UTF-8, for example %s abc", flag);
+}
+
+int vm_check_hypervisor(const char *wish, Error **err)
+{
+	if (!wish || !strcmp(wish, "auto"))
+		return 0;
+	return hypervisor_backend_find(wish, err) ? 0 : -1;
 }
 
 int vm_check_pairs(const char *flag, const Strv *pairs, Error **err)

@@ -4,6 +4,7 @@
 #include "model/size.h"
 #include "model/uuid.h"
 #include "ops/disk.h"
+#include "ops/image.h"
 #include "ops/image_make.h"
 #include "ops/image_move.h"
 #include "ops/reconcile.h"
@@ -28,29 +29,12 @@ int vm_read_resting(Context *ctx, const char *name, Vm *out_vm, Error **err)
 	return 0;
 }
 
-/* The image that a VM was made from, by its id: it may have been renamed, and another one may have its name. */
-static bool find_origin(Context *ctx, const Vm *vm, Image *out_origin)
-{
-	auto_image_list ImageList images = { 0 };
-
-	if (!vm->image_id || records_list_images(&ctx->store, &images, NULL) < 0)
-		return false;
-	for (size_t i = 0; i < images.count; i++) {
-		if (!str_equal(images.items[i].id, vm->image_id))
-			continue;
-		*out_origin = images.items[i];
-		images.items[i] = (Image){ 0 };
-		return true;
-	}
-	return false;
-}
-
 int vm_image_config(Context *ctx, const Vm *vm, const char *disk, Image *image, Error **err)
 {
 	auto_image Image origin = { 0 };
 	auto_disk_facts DiskFacts facts = { 0 };
 
-	if (find_origin(ctx, vm, &origin)) {
+	if (image_find_origin(ctx, vm, &origin)) {
 		image->config = origin.config;
 		origin.config = (ImageConfig){ 0 };
 		image->arch = steal(&origin.arch);
@@ -79,24 +63,39 @@ static void describe(const Vm *vm, const char *name, Image *image)
 	image->has_init = vm->has_init;
 }
 
-static int clone_disk(Context *ctx, const Vm *vm, Image *image, Error **err)
+static int refuse_foreign(const Vm *vm, Error **err)
 {
+	error_set(err, ERR_UNSUPPORTED, "the disk of vm '%s' holds no ext4 filesystem", vm->name);
+	return error_hint(err, "save it as it is: ember vm export %s FILE --as raw", vm->name);
+}
+
+/* A disk of which nothing has to be read is not opened. */
+static int settle_disk(Context *ctx, const Vm *vm, Image *image, Error **err)
+{
+	auto_plain_disk PlainDisk disk = { 0 };
+	auto_image Image origin = { 0 };
 	DiskState state;
 
+	if (disk_look(ctx, image->id, &state, err) < 0)
+		return -1;
+	if (state == DISK_FOREIGN)
+		return refuse_foreign(vm, err);
+	if (state == DISK_CLEAN && image_find_origin(ctx, vm, &origin))
+		return vm_image_config(ctx, vm, NULL, image, err);
+	if (plain_disk_open(ctx, "image", image->name, image->id, &disk, err) < 0)
+		return -1;
+	if (state == DISK_DIRTY &&
+	    (disk_recover(ctx, disk.path, err) < 0 || plain_disk_save(&disk, image->id, err) < 0))
+		return -1;
+	return vm_image_config(ctx, vm, disk.path, image, err);
+}
+
+static int clone_disk(Context *ctx, const Vm *vm, Image *image, Error **err)
+{
 	image->disk_path = ctx->storage->path(&ctx->site, image->id);
 	if (failpoint("vm.commit.clone", err) < 0 ||
-	    ctx->storage->clone(ctx->pool, vm->id, image->id, 0, err) < 0 ||
-	    disk_look(image->disk_path, &state, err) < 0)
-		return -1;
-	if (state == DISK_FOREIGN) {
-		error_set(err, ERR_UNSUPPORTED, "the disk of vm '%s' holds no ext4 filesystem",
-			  vm->name);
-		return error_hint(err, "save it as it is: ember vm export %s FILE --as raw",
-				  vm->name);
-	}
-	if (state == DISK_DIRTY && disk_recover(ctx, image->disk_path, err) < 0)
-		return -1;
-	if (failpoint("vm.commit.seal", err) < 0 ||
+	    ctx->storage->clone(ctx->pool, vm->volume, image->id, 0, /* live= */ NULL, err) < 0 ||
+	    settle_disk(ctx, vm, image, err) < 0 || failpoint("vm.commit.seal", err) < 0 ||
 	    ctx->storage->seal(ctx->pool, image->id, err) < 0)
 		return -1;
 	return ctx->storage->size(ctx->pool, image->id, &image->size_bytes, err);
@@ -109,8 +108,7 @@ static int make(Context *ctx, const Vm *vm, Image *image, bool replace, Error **
 	if (context_open_storage(ctx, err) < 0 || image_begin(ctx, image, &tmp, err) < 0)
 		return -1;
 	report_step(ctx, "clone the disk of vm '%s'", vm->name);
-	if (clone_disk(ctx, vm, image, err) < 0 ||
-	    vm_image_config(ctx, vm, image->disk_path, image, err) < 0)
+	if (clone_disk(ctx, vm, image, err) < 0)
 		return -1;
 	return image_commit(ctx, image, tmp, replace, err);
 }

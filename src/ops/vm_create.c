@@ -3,6 +3,7 @@
 #include "backend/registry.h"
 #include "model/size.h"
 #include "model/uuid.h"
+#include "ops/disk.h"
 #include "ops/image.h"
 #include "ops/kernel.h"
 #include "ops/reconcile.h"
@@ -29,10 +30,8 @@ static int check_spec(Context *ctx, const VmSpec *spec, Error **err)
 
 	if (name_check("vm", spec->name, err) < 0 || vm_check_shape(&shape, err) < 0)
 		return -1;
-	if (spec->hypervisor && strcmp(spec->hypervisor, "auto") != 0 &&
-	    !hypervisor_backend_find(spec->hypervisor, err))
-		return -1;
-	if (vm_check_text("--boot-args", spec->boot_args, err) < 0 ||
+	if (vm_check_hypervisor(spec->hypervisor, err) < 0 ||
+	    vm_check_text("--boot-args", spec->boot_args, err) < 0 ||
 	    vm_check_text("--user", spec->user, err) < 0 ||
 	    vm_check_text("--kernel", spec->kernel, err) < 0)
 		return -1;
@@ -91,9 +90,8 @@ static void describe(const VmSpec *spec, const Image *image, Vm *vm)
 	vm->cpus = spec->cpus ? spec->cpus : DEFAULT_CPUS;
 	vm->memory_mib = spec->memory_mib ? spec->memory_mib : DEFAULT_MEMORY;
 	vm->disk_size_mib = spec->disk_size_mib ? spec->disk_size_mib : DEFAULT_DISK_SIZE;
-	vm->kernel = xstrdup_null(spec->kernel);
 	vm->network_mode = xstrdup_null(spec->network);
-	vm->hypervisor = xstrdup_null(spec->hypervisor);
+	vm_wish_hypervisor(vm, spec->hypervisor);
 	vm->boot_args = str_is_empty(spec->boot_args) ? NULL : xstrdup(spec->boot_args);
 	vm->created_at = time_text_now();
 	vm->has_init = image->has_init;
@@ -102,7 +100,7 @@ static void describe(const VmSpec *spec, const Image *image, Vm *vm)
 	if (spec->env)
 		env_merge(&vm->env, spec->env);
 	if (spec->labels)
-		strv_copy(&vm->labels, spec->labels);
+		env_merge(&vm->labels, spec->labels);
 	if (spec->user)
 		vm->user = xstrdup(spec->user);
 	else if (!str_is_empty(image->config.user))
@@ -121,19 +119,40 @@ static int check_command(const VmSpec *spec, const Image *image, Error **err)
 			  spec->name);
 }
 
-/* An image larger than the default disk simply gets a disk of its own size; a wish that is too small is refused. */
-static int fit_disk(const VmSpec *spec, const Image *image, Vm *vm, Error **err)
+/* What nobody asked for: the default, but no less than the image and no more than its filesystem, made elsewhere perhaps,
+ * can grow to. */
+static uint64_t fitting_size(Context *ctx, const Image *image, uint64_t image_mib,
+			     uint64_t default_mib)
+{
+	uint64_t most_mib;
+
+	if (default_mib <= image_mib)
+		return image_mib;
+	most_mib = disk_growth_max(ctx, image->id) / MIB;
+	if (most_mib >= default_mib)
+		return default_mib;
+	return most_mib > image_mib ? most_mib : image_mib;
+}
+
+/* A wish that is too small or too large for the image is refused. */
+static int fit_disk(Context *ctx, const VmSpec *spec, const Image *image, Vm *vm, Error **err)
 {
 	uint64_t image_mib = (image->size_bytes + MIB - 1) / MIB;
-	auto_free char *wish = size_text(vm->disk_size_mib * MIB);
-	auto_free char *need = size_text(image_mib * MIB);
+	auto_free char *command = NULL;
+	auto_free char *wish = NULL;
+	auto_free char *need = NULL;
 
-	if (vm->disk_size_mib >= image_mib)
-		return 0;
 	if (!spec->disk_size_mib) {
-		vm->disk_size_mib = image_mib;
+		vm->disk_size_mib = fitting_size(ctx, image, image_mib, vm->disk_size_mib);
 		return 0;
 	}
+	if (vm->disk_size_mib >= image_mib) {
+		command = xasprintf("ember vm create %s --image %s", spec->name, image->name);
+		return disk_check_growth(ctx, image->id, image_mib, vm->disk_size_mib, command,
+					 err);
+	}
+	wish = size_text(vm->disk_size_mib * MIB);
+	need = size_text(image_mib * MIB);
 	error_set(err, ERR_USAGE, "--disk-size: %s is smaller than image '%s', which needs %s",
 		  wish, image->name, need);
 	return error_hint(err, "ask for more: --disk-size %lluM", (unsigned long long)image_mib);
@@ -156,8 +175,8 @@ int ops_vm_create(Context *ctx, const VmSpec *spec, Vm *out_vm, Error **err)
 	    hold_image(ctx, spec, &image, &image_lock, err) < 0)
 		return -1;
 	describe(spec, &image, &vm);
-	if (check_command(spec, &image, err) < 0 || fit_disk(spec, &image, &vm, err) < 0 ||
-	    kernel_wish_absolute(&vm.kernel, err) < 0)
+	if (check_command(spec, &image, err) < 0 || fit_disk(ctx, spec, &image, &vm, err) < 0 ||
+	    kernel_wish_for(&vm, spec->kernel, err) < 0)
 		return -1;
 	report_step(ctx, "clone image '%s' for vm '%s'", image.name, vm.name);
 	if (vm_build(ctx, &vm, image.id, err) < 0)

@@ -3,6 +3,7 @@
 #include "ops/vm_build.h"
 #include "ops/vm_process.h"
 #include "state/records.h"
+#include "state/snapshots.h"
 #include "util/failpoint.h"
 #include "util/fs.h"
 #include "util/mem.h"
@@ -70,9 +71,11 @@ static int delete_locked(Context *ctx, const char *name, bool force, Error **err
 	return vm_destroy(ctx, &vm, err);
 }
 
-int ops_vm_delete(Context *ctx, const char *name, bool force, Error **err)
+int ops_vm_delete(Context *ctx, const char *name, bool force, size_t *out_snapshots, Error **err)
 {
 	auto_free char *dir = NULL;
+	auto_free char *snapshots_at = NULL;
+	auto_strv Strv snapshots = { 0 };
 	auto_vm Vm vm = { 0 };
 	auto_fd lock = -1;
 
@@ -83,5 +86,10 @@ int ops_vm_delete(Context *ctx, const char *name, bool force, Error **err)
 		return records_read_vm(&ctx->store, name, &vm, err); /* says that there is none */
 	if (store_lock_op(&ctx->store, "vm", name, &lock, err) < 0)
 		return -1;
-	return delete_locked(ctx, name, force, err);
+	snapshots_at = snapshots_dir(&ctx->store, name);
+	if (fs_list(snapshots_at, &snapshots, err) < 0 || delete_locked(ctx, name, force, err) < 0)
+		return -1;
+	if (out_snapshots)
+		*out_snapshots = snapshots.count;
+	return 0;
 }

@@ -17,6 +17,7 @@
 #define CONNECT_MS	 5000
 #define KILL_TIMEOUT_MS	 10000
 #define KEEPER_LEAVE_MS	 3000
+#define RESUME_MS	 5000
 
 int vm_process_start(Context *ctx, const char *name, KeeperIds *out_ids, Error **err)
 {
@@ -60,13 +61,45 @@ static int adopt(Context *ctx, const Vm *vm, Error **err)
 	return 0;
 }
 
+int vm_process_rename(Context *ctx, const Vm *vm, Error **err)
+{
+	auto_free char *path = store_vm_file(&ctx->store, vm->name, "launch.json");
+	auto_free char *dir = store_vm_dir(&ctx->store, vm->name);
+	auto_launch_plan LaunchPlan plan = { 0 };
+
+	if (!fs_exists(path))
+		return 0; /* it never ran */
+	if (launch_plan_read(path, &plan, err) < 0)
+		return -1;
+	str_assign(&plan.vm_name, vm->name);
+	str_assign(&plan.vm_dir, dir);
+	return launch_plan_write(path, &plan, err);
+}
+
+/* Connect to a new keeper. Who had stopped the vCPUs for a moment may have died together with the former one: a VM that runs
+ * by its record runs again. One whose disk is full cannot, and its keeper sees to that; whoever wants its guest is told. */
+static int connect_adopted(const Vm *vm, const char *socket, Client **out_client, Error **err)
+{
+	auto_client client = NULL;
+	auto_error why = NULL;
+
+	if (client_open(socket, deadline_in_ms(CONNECT_MS), &client, err) < 0)
+		return -1;
+	if (vm->state == VM_RUNNING && client_resume(client, deadline_in_ms(RESUME_MS), &why) < 0 &&
+	    error_code(why) != ERR_STATE) {
+		error_move(err, &why);
+		return -1;
+	}
+	*out_client = steal(&client);
+	return 0;
+}
+
 int vm_process_connect(Context *ctx, const Vm *vm, Client **out_client, Error **err)
 {
 	auto_free char *path = store_vm_file(&ctx->store, vm->name, "launch.json");
 	auto_launch_plan LaunchPlan plan = { 0 };
 	auto_error missing = NULL;
 	auto_error adoption = NULL;
-	bool adopted;
 
 	/* The plan knows the socket even when this terminal's XDG_RUNTIME_DIR is another one. */
 	if (launch_plan_read(path, &plan, err) < 0)
@@ -77,13 +110,11 @@ int vm_process_connect(Context *ctx, const Vm *vm, Client **out_client, Error **
 		error_move(err, &missing);
 		return error_wrap(err, "reach the keeper of vm '%s'", vm->name);
 	}
-	adopted = adopt(ctx, vm, &adoption) == 0;
+	if (adopt(ctx, vm, &adoption) == 0)
+		return connect_adopted(vm, plan.keeper_socket, out_client, err);
 	/* When ours was not wanted, the one that another command started is there. */
-	if (client_open(plan.keeper_socket, deadline_in_ms(CONNECT_MS), out_client,
-			adopted ? err : NULL) == 0)
+	if (client_open(plan.keeper_socket, deadline_in_ms(CONNECT_MS), out_client, NULL) == 0)
 		return 0;
-	if (adopted)
-		return -1;
 	error_move(err, &adoption);
 	/* Its sockets may be gone with a run directory that somebody cleared. */
 	error_recode(err, ERR_STATE);

@@ -18,5 +18,8 @@ int vm_process_connect(Context *ctx, const Vm *vm, Client **out_client, Error **
  * name and the id. */
 int vm_process_kill(Context *ctx, const Vm *vm, Error **err);
 
+/* In the plan of a VM that does not run, the name and place that it has now. */
+int vm_process_rename(Context *ctx, const Vm *vm, Error **err);
+
 /* Give the keeper a moment to write its report and leave, so that it is not in the way of what comes next. */
 void vm_process_wait_keeper(const Vm *vm);

@@ -6,8 +6,10 @@
 #include "agent/client.h"
 #include "backend/registry.h"
 #include "model/size.h"
+#include "ops/disk.h"
 #include "ops/guest.h"
 #include "ops/kernel.h"
+#include "ops/optimize.h"
 #include "ops/reconcile.h"
 #include "ops/vm.h"
 #include "ops/vm_check.h"
@@ -26,7 +28,7 @@
 
 static const HypervisorBackend *choose_hypervisor(Context *ctx, const Vm *vm, Error **err)
 {
-	const char *wish = vm->hypervisor ? vm->hypervisor : ctx->config.hypervisor;
+	const char *wish = vm->hypervisor_wish ? vm->hypervisor_wish : ctx->config.hypervisor;
 	auto_free char *reason = NULL;
 
 	if (wish && strcmp(wish, "auto") != 0)
@@ -50,11 +52,13 @@ static int prepare(Context *ctx, Vm *vm, const Kernel *kernel, LaunchPlan *plan,
 	const HypervisorBackend *hypervisor = choose_hypervisor(ctx, vm, err);
 	const NetworkBackend *network = hypervisor ? choose_network(ctx, vm, err) : NULL;
 	auto_network_plan NetworkPlan connection = { 0 };
+	auto_storage_disk StorageDisk disk = { 0 };
 	auto_free char *run_dir = NULL;
 	auto_free char *vm_dir = store_vm_dir(&ctx->store, vm->name);
 	auto_free char *plan_path = store_vm_file(&ctx->store, vm->name, "launch.json");
 
-	if (!network || context_open_storage(ctx, err) < 0 ||
+	if (!network || disk_finish_growth(ctx, vm, err) < 0 ||
+	    context_attach_disk(ctx, vm->volume, &disk, err) < 0 ||
 	    store_make_run_dir(&ctx->store, vm->id, &run_dir, err) < 0 ||
 	    failpoint("vm.start.network", err) < 0)
 		return -1;
@@ -64,6 +68,7 @@ static int prepare(Context *ctx, Vm *vm, const Kernel *kernel, LaunchPlan *plan,
 		.vm = vm,
 		.kernel = kernel,
 		.network = &connection,
+		.disk = &disk,
 		.instance_id = ctx->config.instance_id,
 		.state_dir = ctx->store.dir,
 		.vm_dir = vm_dir,
@@ -149,6 +154,7 @@ static int start_locked(Context *ctx, const char *name, Vm *out_vm, Error **err)
 		return -1;
 	if (ops_kernel_resolve(ctx, vm.kernel, &kernel, err) < 0)
 		return error_wrap(err, "find a kernel");
+	str_assign(&vm.kernel_path, kernel.path);
 	report_step(ctx, "start vm '%s'", name);
 	if (prepare(ctx, &vm, &kernel, &plan, err) < 0 || launch(ctx, &vm, &plan, err) < 0) {
 		undo_start(ctx, name);
@@ -234,6 +240,7 @@ int ops_vm_stop(Context *ctx, const char *name, const StopOptions *options, Vm *
 		return -1;
 	if (stop_locked(ctx, name, options, out_vm, err) < 0)
 		return error_wrap(err, "stop vm '%s'", name);
+	optimize_in_background(ctx, out_vm);
 	return 0;
 }
 
