@@ -136,7 +136,8 @@ static int run(const Invocation *invocation, bool is_understood, bool is_json, E
 						.is_verbose = globals->verbose,
 						.no_color = globals->no_color });
 	if (!is_understood || dispatch(&app, invocation, err) < 0) {
-		if (!app.exit_status)
+		/* What had failed before an interruption is not what ended the command. */
+		if (!app.exit_status || error_code(*err) == ERR_CANCELED)
 			app.exit_status = exit_status_of(*err, invocation->cmd);
 		output_error(&app.out, *err, app.exit_status);
 	}

@@ -65,11 +65,12 @@ typedef struct Synonym {
 } Synonym;
 
 static const Synonym synonyms[] = {
-	{ "remove", "vm", "delete" },	{ "destroy", "vm", "delete" },
-	{ "rmi", "image", "delete" },	{ "load", "image", "import" },
-	{ "save", "image", "export" },	{ "tag", "image", "rename" },
-	{ "show", "vm", "inspect" },	{ "ps", "vm", "list" },
-	{ "use", "kernel", "default" },
+	{ "remove", "vm", "delete" },	     { "destroy", "vm", "delete" },
+	{ "rmi", "image", "delete" },	     { "load", "image", "import" },
+	{ "save", "image", "export" },	     { "tag", "image", "rename" },
+	{ "show", "vm", "inspect" },	     { "ps", "vm", "list" },
+	{ "use", "kernel", "default" },	     { "rollback", "snapshot", "restore" },
+	{ "revert", "snapshot", "restore" },
 };
 
 static const Synonym *find_synonym(const char *word)
@@ -78,6 +79,12 @@ static const Synonym *find_synonym(const char *word)
 		if (!strcmp(word, synonyms[i].other))
 			return &synonyms[i];
 	return NULL;
+}
+
+/* Words that look like a command which does something else altogether. */
+static bool is_other_verb(const char *word)
+{
+	return !strcmp(word, "resume") || !strcmp(word, "pause") || !strcmp(word, "suspend");
 }
 
 int cmd_unknown(const Cmd *root, const Cmd *parent, const char *word, Error **err)
@@ -93,9 +100,9 @@ int cmd_unknown(const Cmd *root, const Cmd *parent, const char *word, Error **er
 		meant = xasprintf("ember %s %s", parent->name, synonym->verb);
 	else if (noun)
 		meant = xasprintf("ember %s %s", noun->name, cmd_find(noun, word)->name);
-	else if (at_top)
+	else if (at_top && !is_other_verb(word))
 		meant = nearest_anywhere(root, word);
-	else if (nearest_child(parent, word))
+	else if (!is_other_verb(word) && nearest_child(parent, word))
 		meant = xasprintf("ember %s %s", parent->name, nearest_child(parent, word));
 	error_set(err, ERR_USAGE, "unknown command '%s%s%s'", at_top ? "" : parent->name,
 		  at_top ? "" : " ", word);
@@ -142,6 +149,28 @@ static int hint_name_first(const Invocation *invocation, const char *option, Err
 	return error_hint(err, "the name comes first, without an option: %s %s", path, cmd->args);
 }
 
+/* What other commands are for: the option of one, and who has it. */
+typedef struct Elsewhere {
+	const char *verb, *option, *command;
+} Elsewhere;
+
+static const Elsewhere elsewhere[] = {
+	{ "update-config", "--disk-size", "ember vm resize NAME --disk-size SIZE" },
+	{ "update-config", "--name", "ember vm rename NAME NEW" },
+};
+
+static int hint_elsewhere(const Invocation *invocation, const char *option, Error **err)
+{
+	size_t len = strcspn(option, "=");
+
+	for (size_t i = 0; i < ARRAY_SIZE(elsewhere); i++)
+		if (str_equal(invocation->cmd->name, elsewhere[i].verb) &&
+		    strlen(elsewhere[i].option) == len &&
+		    !strncmp(option, elsewhere[i].option, len))
+			return error_hint(err, "that is: %s", elsewhere[i].command);
+	return hint_name_first(invocation, option, err);
+}
+
 static int parse_words(const Cmd *root, const char *const *argv, Invocation *invocation,
 		       Error **err)
 {
@@ -155,7 +184,7 @@ static int parse_words(const Cmd *root, const char *const *argv, Invocation *inv
 		} else if (!options_ended && is_option(argv[i])) {
 			if (option_parse(invocation->sets, ARRAY_SIZE(invocation->sets), argv, &i,
 					 err) < 0)
-				return hint_name_first(invocation, argv[i], err);
+				return hint_elsewhere(invocation, argv[i], err);
 			if (invocation->globals.help)
 				return 0;
 		} else if (invocation->cmd->children) {
@@ -206,6 +235,19 @@ static bool is_name_forgotten(const Cmd *cmd, const Args *args, size_t index)
 	       args->count == 1 && (!strcmp(word, ".") || strchr(word, '/'));
 }
 
+/* `vm fork` takes VM@SNAP; commands about snapshots take them as words. */
+static bool is_joined_snapshot(const Cmd *cmd, const Args *args)
+{
+	return (cmd->words[1] == WORD_SNAPSHOT || cmd->words[1] == WORD_NEW_SNAPSHOT) &&
+	       args->count == 1 && strchr(args->words[0], '@');
+}
+
+static int hint_usage(const Cmd *cmd, const char *path, Error **err)
+{
+	return error_hint(err, "usage: %s%s%s%s", path, cmd->options ? " [OPTIONS]" : "",
+			  cmd->args ? " " : "", cmd->args ? cmd->args : "");
+}
+
 int cmd_check_words(const Invocation *invocation, Error **err)
 {
 	auto_free char *path = cmd_path_text(invocation);
@@ -214,11 +256,20 @@ int cmd_check_words(const Invocation *invocation, Error **err)
 
 	if (args->count < cmd->min_args) {
 		error_set(err, ERR_USAGE, "%s needs %s", path, cmd->args);
-		return error_hint(err, "usage: %s %s", path, cmd->args);
+		if (is_joined_snapshot(cmd, args))
+			return error_hint(err, "the snapshot is a word of its own: %s %.*s %s",
+					  path, (int)strcspn(args->words[0], "@"), args->words[0],
+					  strchr(args->words[0], '@') + 1);
+		return hint_usage(cmd, path, err);
 	}
 	if (args->count > cmd->max_args) {
-		error_set(err, ERR_USAGE, "unexpected word '%s'", args->words[cmd->max_args]);
-		return error_hint(err, "usage: %s %s", path, cmd->args ? cmd->args : "[OPTIONS]");
+		const Option *missing = option_missing(&invocation->sets[0]);
+		const char *word = args->words[cmd->max_args];
+
+		error_set(err, ERR_USAGE, "unexpected word '%s'", word);
+		if (missing)
+			return error_hint(err, "did you mean --%s %s?", missing->name, word);
+		return hint_usage(cmd, path, err);
 	}
 	for (size_t i = 0; i < args->count; i++)
 		if (word_check(cmd->words[i ? 1 : 0], args->words[i], err) < 0)

@@ -6,6 +6,7 @@
 
 #include "cli/commands_image.h"
 #include "cli/each.h"
+#include "cli/figures.h"
 #include "model/size.h"
 #include "ops/image.h"
 #include "state/records.h"
@@ -107,12 +108,13 @@ int cmd_image_rename(App *app, const Args *args, Error **err)
 
 static void print_pruned(App *app, const PruneReport *report, bool dry_run)
 {
-	auto_free char *images = size_text(report->image_bytes);
+	auto_free char *bytes = figure_text(report->image_bytes);
+	auto_free char *images = bytes ? xasprintf(" (%s)", bytes) : xstrdup("");
 	auto_free char *blobs = size_text(report->blob_bytes);
 	const char *verb = dry_run ? "Would remove" : "Removed";
 
 	if (report->images.count)
-		output_message(&app->out, "%s %zu image%s (%s):", verb, report->images.count,
+		output_message(&app->out, "%s %zu image%s%s:", verb, report->images.count,
 			       report->images.count == 1 ? "" : "s", images);
 	for (size_t i = 0; i < report->images.count; i++)
 		output_message(&app->out, "  %s", report->images.items[i]);
@@ -136,10 +138,11 @@ static int confirm_prune(App *app, const PruneArgs *opt, Error **err)
 	print_pruned(app, &report, /* dry_run= */ true);
 	if (!report.images.count && !report.blobs)
 		return 0;
-	size = size_text(report.image_bytes + report.blob_bytes);
-	wish = output_ask(&app->out, err, "Remove %zu image%s and %llu blob%s (%s)?",
+	size = figure_text(prune_bytes(&report));
+	wish = output_ask(&app->out, err, "Remove %zu image%s and %llu blob%s%s%s%s?",
 			  report.images.count, report.images.count == 1 ? "" : "s",
-			  (unsigned long long)report.blobs, report.blobs == 1 ? "" : "s", size);
+			  (unsigned long long)report.blobs, report.blobs == 1 ? "" : "s",
+			  size ? " (" : "", size ? size : "", size ? ")" : "");
 	if (wish == 0)
 		output_message(&app->out, "Nothing was removed.");
 	return wish;
@@ -165,10 +168,10 @@ int cmd_image_prune(App *app, const Args *args, Error **err)
 	}
 	doc = json_object();
 	json_put_strv(doc, "images", &report.images);
-	json_put_u64(doc, "image_bytes", report.image_bytes);
+	json_put_take(doc, "image_bytes", figure_json(report.image_bytes));
 	json_put_u64(doc, "blobs", report.blobs);
 	json_put_u64(doc, "blob_bytes", report.blob_bytes);
-	json_put_u64(doc, "freed_bytes", opt->dry_run ? 0 : report.image_bytes + report.blob_bytes);
+	json_put_take(doc, "freed_bytes", figure_json(opt->dry_run ? 0 : prune_bytes(&report)));
 	json_put_bool(doc, "dry_run", opt->dry_run);
 	output_json_take(&app->out, doc);
 	return 0;
@@ -185,11 +188,29 @@ static char *short_reference(const char *reference)
 	return at && strlen(reference) > len ? xstrndup(reference, len) : xstrdup_null(reference);
 }
 
-static void list_as_table(App *app, const ImageList *list)
+static uint64_t referenced(const UsageReport *usage, const Image *image)
 {
-	static const Column columns[] = { { "NAME", "name" },	   { "REFERENCE", "reference" },
-					  { "ARCH", "arch" },	   { "SIZE", "size" },
-					  { "AGE", "created_at" }, { 0 } };
+	return usage_find(usage, USAGE_IMAGE, image->name).referenced;
+}
+
+/* A record and what the store says about it. */
+static json_t *document(const Image *image, const UsageReport *usage)
+{
+	json_t *doc = image_to_json(image);
+
+	json_put_take(doc, "referenced_bytes", figure_json(referenced(usage, image)));
+	return doc;
+}
+
+static void list_as_table(App *app, const ImageList *list, const UsageReport *usage)
+{
+	static const Column columns[] = { { "NAME", "name" },
+					  { "REFERENCE", "reference" },
+					  { "ARCH", "arch" },
+					  { "SIZE", "size" },
+					  { "REFERENCED", "referenced" },
+					  { "AGE", "created_at" },
+					  { 0 } };
 	auto_table Table table = { 0 };
 
 	table_init(&table, columns);
@@ -201,6 +222,7 @@ static void list_as_table(App *app, const ImageList *list)
 		table_add_text(&table, reference);
 		table_add_text(&table, image->arch);
 		table_add_size(&table, image->size_bytes);
+		figure_add(&table, referenced(usage, image));
 		table_add_age(&table, image->created_at);
 	}
 	output_table(&app->out, &table, NULL);
@@ -209,19 +231,22 @@ static void list_as_table(App *app, const ImageList *list)
 int cmd_image_list(App *app, const Args *args UNUSED, Error **err)
 {
 	auto_image_list ImageList list = { 0 };
+	auto_usage_report UsageReport usage = { 0 };
 
 	if (ops_image_list(&app->ctx, &list, err) < 0)
 		return -1;
+	ops_usage_peek(&app->ctx, &usage);
 	if (app->out.is_json) {
 		json_t *images = json_array();
 
 		for (size_t i = 0; i < list.count; i++)
-			(void)json_array_append_new(images, image_to_json(&list.items[i]));
+			(void)json_array_append_new(images, document(&list.items[i], &usage));
 		output_json_take(&app->out, json_pack("{s:o}", "images", images));
 	} else if (list.count == 0) {
-		output_text(&app->out, "No images found. Make one with: ember image build debian");
+		output_message(&app->out,
+			       "No images found. Make one with: ember image build debian");
 	} else {
-		list_as_table(app, &list);
+		list_as_table(app, &list, &usage);
 	}
 	return 0;
 }
@@ -231,7 +256,7 @@ static char *words_text(const Strv *words)
 	return words->count ? strv_join(words, " ") : NULL;
 }
 
-static void print_image(App *app, const Image *image)
+static void print_image(App *app, const Image *image, const UsageReport *usage)
 {
 	const ImageConfig *config = &image->config;
 	Fact facts[] = {
@@ -241,6 +266,7 @@ static void print_image(App *app, const Image *image)
 		{ "Digest", xstrdup_null(image->digest) },
 		{ "Architecture", xstrdup_null(image->arch) },
 		{ "Size", size_text(image->size_bytes) },
+		{ "Referenced", figure_text(referenced(usage, image)) },
 		{ "Disk", xstrdup_null(image->disk_path) },
 		{ "Created", xstrdup_null(image->created_at) },
 		{ "Own init", xstrdup(image->has_init ? "yes" : "no") },
@@ -258,13 +284,15 @@ static void print_image(App *app, const Image *image)
 int cmd_image_inspect(App *app, const Args *args, Error **err)
 {
 	auto_image Image image = { 0 };
+	auto_usage_report UsageReport usage = { 0 };
 
 	if (ops_image_find(&app->ctx, args->words[0], &image, err) < 0)
 		return -1;
+	ops_usage_peek(&app->ctx, &usage);
 	if (app->out.is_json)
-		output_json_take(&app->out, image_to_json(&image));
+		output_json_take(&app->out, document(&image, &usage));
 	else
-		print_image(app, &image);
+		print_image(app, &image, &usage);
 	return 0;
 }
 

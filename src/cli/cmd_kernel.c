@@ -31,7 +31,8 @@ int cmd_kernel_list(App *app, const Args *args UNUSED, Error **err)
 		table_add_text(&table, kernel->path);
 	}
 	if (list.count == 0 && !app->out.is_json)
-		output_text(&app->out, "No kernels found. The first VM that starts fetches one.");
+		output_message(&app->out,
+			       "No kernels found. The first VM that starts fetches one.");
 	else
 		output_table(&app->out, &table, "kernels");
 	return 0;

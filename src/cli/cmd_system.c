@@ -20,6 +20,9 @@ int cmd_init(App *app, const Args *args, Error **err)
 	const InitArgs *opt = args->options;
 	InitOptions options = { .storage = opt->storage,
 				.storage_path = opt->storage_path,
+				.pool = opt->pool,
+				.device = opt->device,
+				.dataset = opt->dataset,
 				.size_bytes = opt->size_bytes,
 				.kernel = opt->kernel,
 				.hypervisor = opt->hypervisor,
@@ -95,6 +98,8 @@ static json_t *info_json(const Context *ctx, const SystemInfo *info)
 	json_put_string(doc, "instance_id", config->instance_id);
 	json_put_string(doc, "storage", config->storage);
 	json_put_string(doc, "storage_path", config->storage_path);
+	json_put_string(doc, "storage_pool", config->storage_pool);
+	json_put_string(doc, "storage_dataset", config->storage_dataset);
 	json_put_string(doc, "kernel", default_kernel(config));
 	json_put_string(doc, "hypervisor", config->hypervisor);
 	json_put_string(doc, "network", config->network);
@@ -131,6 +136,8 @@ int cmd_info(App *app, const Args *args UNUSED, Error **err)
 		{ "Instance", xstrdup_null(config->instance_id) },
 		{ "Storage", xstrdup_null(config->storage) },
 		{ "Storage path", xstrdup_null(config->storage_path) },
+		{ "Storage pool", xstrdup_null(config->storage_pool) },
+		{ "Storage dataset", xstrdup_null(config->storage_dataset) },
 		{ "Capacity", capacity_text(&info) },
 		{ "Kernel", xstrdup(default_kernel(config)) },
 		{ "Hypervisor", xstrdup_null(config->hypervisor) },

@@ -208,11 +208,16 @@ int cmd_vm_restart(App *app, const Args *args, Error **err)
 static int delete_one(App *app, const char *name, const void *arg, json_t **out_doc, Error **err)
 {
 	const ManyArgs *opt = arg;
+	size_t snapshots;
 
-	if (ops_vm_delete(&app->ctx, name, opt->force, err) < 0)
+	if (ops_vm_delete(&app->ctx, name, opt->force, &snapshots, err) < 0)
 		return -1;
 	if (app->out.is_json)
-		*out_doc = json_pack("{s:s, s:s}", "vm", name, "status", "deleted");
+		*out_doc = json_pack("{s:s, s:s, s:I}", "vm", name, "status", "deleted",
+				     "snapshots", (json_int_t)snapshots);
+	else if (snapshots)
+		output_message(&app->out, "VM '%s' deleted, and its %zu snapshot%s.", name,
+			       snapshots, snapshots == 1 ? "" : "s");
 	else
 		output_message(&app->out, "VM '%s' deleted.", name);
 	return 0;

@@ -4,6 +4,8 @@
 #include "cli/commands.h"
 #include "cli/commands_image.h"
 #include "cli/commands_kernel.h"
+#include "cli/commands_snapshot.h"
+#include "cli/commands_storage.h"
 
 /* Only to keep it in range; what a VM can have is for the operation to say. */
 #define CPUS_MAX INT32_MAX
@@ -26,12 +28,18 @@ const Option global_options[] = {
 
 static const Option init_options[] = {
 	{ "storage", 0, OPTION_TEXT, FIELD(InitArgs, storage), .value = "KIND",
-	  .choices = "auto|reflink|btrfs|xfs",
-	  .help = "auto (the first that works here), reflink, btrfs or xfs" },
+	  .choices = "auto|reflink|btrfs|xfs|dm-thin|qcow2|zfs",
+	  .help = "How disks are kept: auto (the first that works here) or a kind" },
 	{ "storage-path", 0, OPTION_TEXT, FIELD(InitArgs, storage_path), .value = "PATH",
-	  .word = WORD_FILE, .help = "File or device of a managed btrfs or xfs store" },
+	  .word = WORD_FILE, .help = "File or device of a store of ember's own" },
 	{ "size", 0, OPTION_BYTES, FIELD(InitArgs, size_bytes), .value = "SIZE",
-	  .help = "Size of a managed store's file (64G, sparse)" },
+	  .help = "Size of the file of a store of ember's own (64G, sparse)" },
+	{ "pool", 0, OPTION_TEXT, FIELD(InitArgs, pool), .value = "POOL",
+	  .help = "ZFS pool to use, or to make on --device" },
+	{ "device", 0, OPTION_TEXT, FIELD(InitArgs, device), .value = "DEVICE", .word = WORD_FILE,
+	  .help = "Empty block device to make the store on" },
+	{ "dataset", 0, OPTION_TEXT, FIELD(InitArgs, dataset), .value = "NAME",
+	  .help = "ZFS dataset below which everything is made" },
 	{ "kernel", 0, OPTION_TEXT, FIELD(InitArgs, kernel), .value = "KERNEL", .word = WORD_KERNEL,
 	  .help = "Default kernel: stock, a name, or the path of one" },
 	{ "hypervisor", 0, OPTION_TEXT, FIELD(InitArgs, hypervisor), .value = "NAME",
@@ -127,6 +135,41 @@ static const Option restart_options[] = {
 	{ 0 },
 };
 
+static const Option resize_options[] = {
+	{ "disk-size", 0, OPTION_MIB, .is_required = true, FIELD(ResizeArgs, disk_size_mib),
+	  .value = "SIZE", .help = "The new size of the disk, larger than it is" },
+	{ 0 },
+};
+
+static const Option update_options[] = {
+	{ "cpus", 0, OPTION_NUMBER, FIELD(UpdateArgs, cpus), .value = "N", .min = 1,
+	  .max = CPUS_MAX, .initial = -1, .help = "Virtual CPUs",
+	  .group = "The machine, from its next boot on" },
+	{ "memory", 0, OPTION_MIB, FIELD(UpdateArgs, memory_mib), .value = "SIZE",
+	  .help = "Memory" },
+	{ "kernel", 0, OPTION_TEXT, .may_be_empty = true, FIELD(UpdateArgs, kernel),
+	  .value = "KERNEL", .word = WORD_KERNEL, .help = "Kernel to boot: a name or a path" },
+	{ "network", 0, OPTION_TEXT, .may_be_empty = true, FIELD(UpdateArgs, network),
+	  .value = "MODE", .choices = "user|none",
+	  .help = "user: out to the world through this host; none" },
+	{ "hypervisor", 0, OPTION_TEXT, .may_be_empty = true, FIELD(UpdateArgs, hypervisor),
+	  .value = "NAME", .choices = "auto|qemu", .help = "auto or qemu" },
+	{ "boot-args", 0, OPTION_TEXT, .may_be_empty = true, FIELD(UpdateArgs, boot_args),
+	  .value = "TEXT", .help = "Added to the kernel's command line" },
+	{ "user", 0, OPTION_TEXT, .may_be_empty = true, FIELD(UpdateArgs, user), .value = "USER",
+	  .help = "Who runs what ember exec is given",
+	  .group = "What runs in it, from its next boot on" },
+	{ "ssh-user", 0, OPTION_TEXT, .may_be_empty = true, FIELD(UpdateArgs, ssh_user),
+	  .value = "USER", .help = "Who logs in over ssh" },
+	{ "ssh-key", 0, OPTION_TEXT, .may_be_empty = true, FIELD(UpdateArgs, ssh_key),
+	  .value = "FILE", .word = WORD_FILE, .help = "Private key to log in with" },
+	{ "env", 'e', OPTION_EDITS, FIELD(UpdateArgs, env), .value = "KEY=value",
+	  .help = "Environment of every ember exec; KEY- removes; may be repeated" },
+	{ "label", 0, OPTION_EDITS, FIELD(UpdateArgs, labels), .value = "KEY=value",
+	  .help = "A label to list by; KEY- removes it; may be repeated", .group = "At any time" },
+	{ 0 },
+};
+
 static const Option delete_options[] = {
 	{ "force", 0, OPTION_FLAG, FIELD(ManyArgs, force), .help = "Also VMs that run" },
 	{ "all", 0, OPTION_FLAG, FIELD(ManyArgs, all), .help = "All VMs" },
@@ -198,11 +241,14 @@ static const Cmd vm_commands[] = {
 	  .run = cmd_vm_restart, .help = "Shut VMs down and boot them again",
 	  .examples = "ember vm restart web" },
 	{ "fork", .alias = "cp", .args = "SOURCE NAME", .min_args = 2, .max_args = 2,
-	  .words = { WORD_VM, WORD_NEW_VM }, OPTIONS(fork_options, ForkArgs), .flags = CMD_STATE,
-	  .run = cmd_vm_fork, .help = "Make a VM that begins as a copy of a stopped one",
+	  .words = { WORD_SOURCE, WORD_NEW_VM }, OPTIONS(fork_options, ForkArgs),
+	  .flags = CMD_STATE, .run = cmd_vm_fork,
+	  .help = "Make a VM that begins as a copy of a stopped one",
 	  .about = "The new VM shares all blocks of its source's disk until one of them writes.\n"
-		   "It has its own name, address and identity.",
-	  .examples = "ember vm fork web web-2\nember vm fork web big --memory 4G --no-start" },
+		   "It has its own name, address and identity. SOURCE may be a snapshot, VM@NAME,\n"
+		   "also of a VM that runs.",
+	  .examples = "ember vm fork web web-2\nember vm fork web big --memory 4G --no-start\n"
+		      "ember vm fork web@before-upgrade try" },
 	{ "commit", .args = "VM IMAGE", .min_args = 2, .max_args = 2,
 	  .words = { WORD_VM, WORD_NEW_IMAGE }, OPTIONS(commit_options, CommitArgs),
 	  .flags = CMD_STATE, .run = cmd_vm_commit, .help = "Make an image of a stopped VM",
@@ -218,15 +264,46 @@ static const Cmd vm_commands[] = {
 		  "it is whole, or not at all. - is standard output, for an OCI archive.",
 	  .examples =
 		  "ember vm export web web.qcow2\nember vm export web - --as oci-archive >web.tar" },
+	{ "resize", .args = "NAME", .min_args = 1, .max_args = 1, .words = { WORD_VM },
+	  OPTIONS(resize_options, ResizeArgs), .flags = CMD_STATE, .run = cmd_vm_resize,
+	  .help = "Give a VM a larger disk, also while it runs",
+	  .about =
+		  "The guest grows its filesystem at once when it runs and its agent answers, else at\n"
+		  "its next boot. No space is taken before the guest writes. A disk cannot shrink.",
+	  .examples = "ember vm resize web --disk-size 20G" },
+	{ "update-config", .alias = "update", .args = "NAME", .min_args = 1, .max_args = 1,
+	  .words = { WORD_VM }, OPTIONS(update_options, UpdateArgs), .flags = CMD_STATE,
+	  .run = cmd_vm_update, .help = "Change the settings of a stopped VM",
+	  .about =
+		  "An empty text (--kernel \"\") takes a setting back to its default;\n"
+		  "--cpus and --memory take numbers only. Labels alone can be changed while it runs, too.",
+	  .examples =
+		  "ember vm update-config web --cpus 2 --memory 2G\n"
+		  "ember vm update-config web --boot-args \"\" --label tier=front --label old-" },
+	{ "rename", .args = "NAME NEW", .min_args = 2, .max_args = 2,
+	  .words = { WORD_VM, WORD_NEW_VM }, .flags = CMD_STATE, .run = cmd_vm_rename,
+	  .help = "Give a stopped VM another name",
+	  .about =
+		  "Its disk, its address and what it wrote to its console stay with it. At its next\n"
+		  "boot it becomes the guest's host name too, unless the guest has chosen one itself.",
+	  .examples = "ember vm rename web shop" },
 	{ "delete", .alias = "rm", .args = "NAME...", .min_args = 0, .max_args = ARGS_ANY,
 	  .words = { WORD_VM, WORD_VM }, OPTIONS(delete_options, ManyArgs), .flags = CMD_STATE,
 	  .run = cmd_vm_delete, .help = "Remove VMs and their disks",
-	  .about = "A VM that runs is removed only with --force. Forks of it are not touched.",
+	  .about =
+		  "Their snapshots go with them. A VM that runs is removed only with --force. Forks\n"
+		  "are not touched.",
 	  .examples = "ember vm delete web\nember vm delete --all --force" },
 	{ "list", .alias = "ls", .max_args = 0, OPTIONS(list_options, ListArgs), .flags = CMD_STATE,
 	  .run = cmd_vm_list, .help = "List VMs",
 	  .examples = "ember vm list --status running\n"
 		      "ember vm list --format json | jq -r '.[].name'" },
+	{ "tree", .max_args = 0, .flags = CMD_STATE, .run = cmd_vm_tree,
+	  .help = "Show which VMs came from which images and VMs",
+	  .about =
+		  "With what each has to itself in the store. A VM or image that was removed stands\n"
+		  "there as long as something that came from it is left.",
+	  .examples = "ember vm tree" },
 	{ "inspect", .args = "NAME", .min_args = 1, .max_args = 1, .words = { WORD_VM },
 	  .flags = CMD_STATE, .run = cmd_vm_inspect, .help = "Show all about one VM",
 	  .examples = "ember vm inspect web --format json" },
@@ -249,6 +326,8 @@ static const Cmd vm_commands[] = {
 static const Cmd commands[] = {
 	{ "vm", .children = vm_commands, .group = GROUP_MACHINES,
 	  .help = "Make, fork, run and remove VMs" },
+	{ "snapshot", .children = snapshot_commands, .group = GROUP_MACHINES,
+	  .help = "Keep the disks of VMs as they are, and go back to that" },
 	{ "exec", .args = "NAME [--] COMMAND [ARG...]", .min_args = 2, .max_args = ARGS_ANY,
 	  .words = { WORD_VM }, OPTIONS(exec_options, ExecArgs),
 	  .flags = CMD_STATE | CMD_TAKES_REST | CMD_GUEST_STATUS, .run = cmd_exec,
@@ -269,12 +348,15 @@ static const Cmd commands[] = {
 	  .help = "Make, pull, push, list and remove images" },
 	{ "kernel", .children = kernel_commands, .group = GROUP_PARTS,
 	  .help = "Build, add, choose and remove kernels" },
+	{ "storage", .children = storage_commands, .group = GROUP_PARTS,
+	  .help = "Look after the store that disks are kept in" },
 	{ "init", .max_args = 0, OPTIONS(init_options, InitArgs), .flags = CMD_STATE,
 	  .run = cmd_init, .group = GROUP_SYSTEM, .help = "Set up the state directory",
 	  .about =
 		  "Not needed in most cases: the first command that makes something does the same\n"
-		  "with automatic choices.",
-	  .examples = "ember init\nember init --storage btrfs --size 100G" },
+		  "with automatic choices. --pool or --device alone means --storage zfs.",
+	  .examples =
+		  "ember init\nember init --storage btrfs --size 100G\nember init --pool tank" },
 	{ "deinit", .max_args = 0, OPTIONS(deinit_options, DeinitArgs), .flags = CMD_STATE,
 	  .run = cmd_deinit, .group = GROUP_SYSTEM, .help = "Take the installation down",
 	  .about = "Refused while VMs exist. Images, kernels and the store stay for a later init,\n"
@@ -290,6 +372,8 @@ static const Cmd commands[] = {
 	  .help = "Compare the records with the world and mend what differs",
 	  .about = "Finishes what a killed command left half done and removes what nobody owns.",
 	  .examples = "ember reconcile --dry-run" },
+	{ "debug", .children = debug_commands, .group = GROUP_SYSTEM,
+	  .help = "Look closer at how well this installation does" },
 	{ "version", .max_args = 0, .run = cmd_version, .group = GROUP_SYSTEM,
 	  .help = "Print the version", .examples = "ember version" },
 	{ "completion", .args = "bash|zsh|fish", .min_args = 1, .max_args = 1,

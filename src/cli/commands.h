@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cli/cmd.h"
+#include "model/vm.h"
 
 extern const Cmd root_cmd;
 extern const Option global_options[];
@@ -13,6 +14,9 @@ extern const Option global_options[];
 typedef struct InitArgs {
 	const char *storage;
 	const char *storage_path;
+	const char *pool;
+	const char *device;
+	const char *dataset;
 	uint64_t size_bytes;
 	const char *kernel;
 	const char *hypervisor;
@@ -63,6 +67,24 @@ typedef struct ManyArgs {
 	int64_t timeout_s; /* -1: not given */
 } ManyArgs;
 
+typedef struct ResizeArgs {
+	uint64_t disk_size_mib;
+} ResizeArgs;
+
+typedef struct UpdateArgs {
+	int64_t cpus; /* -1: not given */
+	uint64_t memory_mib;
+	const char *kernel; /* this and the following: empty is the default again */
+	const char *network;
+	const char *hypervisor;
+	const char *boot_args;
+	const char *user;
+	const char *ssh_user;
+	const char *ssh_key;
+	Strv env;
+	Strv labels;
+} UpdateArgs;
+
 typedef struct ListArgs {
 	Strv status;
 	Strv labels; /* K or K=V */
@@ -100,11 +122,18 @@ int cmd_vm_start(App *app, const Args *args, Error **err);
 int cmd_vm_stop(App *app, const Args *args, Error **err);
 int cmd_vm_restart(App *app, const Args *args, Error **err);
 int cmd_vm_fork(App *app, const Args *args, Error **err);
+int cmd_vm_resize(App *app, const Args *args, Error **err);
+int cmd_vm_update(App *app, const Args *args, Error **err);
+int cmd_vm_rename(App *app, const Args *args, Error **err);
 int cmd_vm_delete(App *app, const Args *args, Error **err);
 int cmd_vm_list(App *app, const Args *args, Error **err);
+int cmd_vm_tree(App *app, const Args *args, Error **err);
 int cmd_vm_inspect(App *app, const Args *args, Error **err);
 int cmd_vm_logs(App *app, const Args *args, Error **err);
 int cmd_vm_wait(App *app, const Args *args, Error **err);
+
+/* How a state is coloured. */
+CellMood vm_state_mood(VmState state);
 
 int cmd_exec(App *app, const Args *args, Error **err);
 int cmd_cp(App *app, const Args *args, Error **err);

@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "model/vm.h"
+#include "model/snapshot.h"
 #include "ops/context.h"
 #include "util/fs.h"
 #include "util/mem.h"
+
+#define SEPARATOR "@" /* SNAPSHOT_SEPARATOR, where bash leaves it alone */
 
 /* What is known of the command line when its last word is reached. */
 typedef struct Line {
@@ -14,8 +16,10 @@ typedef struct Line {
 	const Cmd *cmd;	       /* NULL: an unknown command, nothing can be said */
 	const Option *pending; /* its value comes next */
 	bool options_ended;
-	bool is_glued; /* the next word belongs to the one before */
+	bool is_glued; /* the next word belongs to the one before... */
+	char glue;     /* ...with that between them */
 	size_t word_count;
+	const char *first; /* of the words */
 	const char *state_dir;
 	const Option *seen[64];
 	size_t seen_count;
@@ -64,9 +68,10 @@ static void note_option(Line *line, const char *word)
 /* One word before the last. Lenient: what is wrong is for the parser to say. */
 static void note_word(Line *line, const char *word)
 {
-	if (line->is_glued || !strcmp(word, ":")) {
-		/* bash makes three words of VM:PATH. */
+	if (line->is_glued || !strcmp(word, ":") || !strcmp(word, SEPARATOR)) {
+		/* bash makes three words of VM:PATH and VM@SNAP. */
 		line->is_glued = !line->is_glued;
+		line->glue = word[0];
 	} else if (line->pending) {
 		/* bash makes three words of --name=value. */
 		if (!strcmp(word, "="))
@@ -80,7 +85,8 @@ static void note_word(Line *line, const char *word)
 	} else if (line->cmd->children) {
 		line->cmd = cmd_find(line->cmd, word);
 	} else {
-		line->word_count++;
+		if (line->word_count++ == 0)
+			line->first = word;
 	}
 }
 
@@ -107,7 +113,7 @@ static void offer_choices(Strv *lines, const char *prefix, const char *glue, con
 	}
 }
 
-/* Names of directories in a directory of the state: vms, images or kernels. */
+/* Names of directories in a directory of the state: vms, images, kernels or a VM's snapshots. */
 static void offer_names(const Line *line, Strv *lines, const char *prefix, const char *glue,
 			const char *kind, const char *suffix)
 {
@@ -130,6 +136,30 @@ static void offer_names(const Line *line, Strv *lines, const char *prefix, const
 	}
 }
 
+static void offer_snapshots(const Line *line, Strv *lines, const char *prefix, const char *glue,
+			    const char *vm)
+{
+	auto_free char *kind = NULL;
+
+	if (!vm || name_check("vm", vm, NULL) < 0)
+		return;
+	kind = xasprintf("vms/%s/snapshots", vm);
+	offer_names(line, lines, prefix, glue, kind, "");
+}
+
+/* VM or VM@SNAP. */
+static void offer_sources(const Line *line, Strv *lines, const char *prefix, const char *glue)
+{
+	const char *at = strchr(prefix, SNAPSHOT_SEPARATOR);
+	auto_free char *vm = at ? xstrndup(prefix, (size_t)(at - prefix)) : NULL;
+	auto_free char *behind = at ? xasprintf("%s%s" SEPARATOR, glue, vm) : NULL;
+
+	if (at)
+		offer_snapshots(line, lines, at + 1, behind, vm);
+	else
+		offer_names(line, lines, prefix, glue, "vms", "");
+}
+
 static void offer_commands(Strv *lines, const char *prefix, const Cmd *parent)
 {
 	for (const Cmd *cmd = parent->children; cmd && cmd->name; cmd++)
@@ -143,6 +173,12 @@ static void offer_kind(const Line *line, Strv *lines, const char *prefix, const 
 	switch (kind) {
 	case WORD_VM:
 		offer_names(line, lines, prefix, glue, "vms", "");
+		break;
+	case WORD_SOURCE:
+		offer_sources(line, lines, prefix, glue);
+		break;
+	case WORD_SNAPSHOT:
+		offer_snapshots(line, lines, prefix, glue, line->first);
 		break;
 	case WORD_IMAGE:
 		offer_names(line, lines, prefix, glue, "images", "");
@@ -168,6 +204,7 @@ static void offer_kind(const Line *line, Strv *lines, const char *prefix, const 
 		break;
 	case WORD_ANY:
 	case WORD_NEW_VM:
+	case WORD_NEW_SNAPSHOT:
 	case WORD_NEW_IMAGE:
 	case WORD_COMMAND: /* offer_help */
 		break;
@@ -186,7 +223,7 @@ static bool is_seen(const Line *line, const Option *option)
 	for (size_t i = 0; i < line->seen_count; i++)
 		if (line->seen[i] == option)
 			return option->kind != OPTION_CHOICES && option->kind != OPTION_PAIRS &&
-			       option->kind != OPTION_KEYS;
+			       option->kind != OPTION_KEYS && option->kind != OPTION_EDITS;
 	return false;
 }
 
@@ -248,6 +285,13 @@ static bool is_guest_part(const Line *line)
 	return (line->cmd->flags & CMD_TAKES_REST) && line->word_count > 1;
 }
 
+/* Behind the @ of the first word, in a shell that has made three of it? */
+static bool is_in_source(const Line *line, const char *word)
+{
+	return line->cmd->words[0] == WORD_SOURCE && line->word_count == 1 &&
+	       (line->is_glued ? line->glue == SNAPSHOT_SEPARATOR : !strcmp(word, SEPARATOR));
+}
+
 void complete_words(const Cmd *root, const Option *globals, const char *const *words, size_t count,
 		    Strv *out_lines)
 {
@@ -257,7 +301,10 @@ void complete_words(const Cmd *root, const Option *globals, const char *const *w
 		return;
 	for (size_t i = 0; i + 1 < count && line.cmd && !is_guest_part(&line); i++)
 		note_word(&line, words[i]);
-	if (line.cmd && !line.is_glued && !is_guest_part(&line))
+	if (line.cmd && is_in_source(&line, words[count - 1]))
+		offer_snapshots(&line, out_lines, line.is_glued ? words[count - 1] : "", "",
+				line.first);
+	else if (line.cmd && !line.is_glued && !is_guest_part(&line))
 		offer_last(&line, words, count, out_lines);
 }
 

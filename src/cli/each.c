@@ -1,6 +1,7 @@
 #include "cli/each.h"
 
 #include "util/cancel.h"
+#include "util/mem.h"
 
 /* The first failure is kept for main() in JSON mode; in text every one is told at once. */
 static void report(App *app, Error **problem, Error **first)
@@ -59,5 +60,32 @@ int each_name(App *app, const char *const *names, size_t count, bool is_array, E
 	if (!first)
 		return 0;
 	error_move(err, &first);
+	return -1;
+}
+
+void each_failed(void *arg, const char *name UNUSED, Error *why)
+{
+	EachFailures *failures = arg;
+	auto_error problem = why;
+
+	if (failures->is_warning) {
+		auto_free char *sentence = error_sentence(problem);
+
+		output_warning(&failures->app->out, sentence);
+		return;
+	}
+	report(failures->app, &problem, &failures->first);
+}
+
+void each_failures_release(EachFailures *failures)
+{
+	error_clear(&failures->first);
+}
+
+int each_end(EachFailures *failures, Error **err)
+{
+	if (!failures->first)
+		return 0;
+	error_move(err, &failures->first);
 	return -1;
 }

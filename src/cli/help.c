@@ -40,10 +40,11 @@ static void add_options(Strbuf *text, const char *title, const Option *options)
 
 		width = strlen(left) > width ? strlen(left) : width;
 	}
-	strbuf_addf(text, "\n%s:\n", title);
 	for (const Option *o = options; o->name; o++) {
 		auto_free char *left = option_left(o);
 
+		if (o == options || o->group)
+			strbuf_addf(text, "\n%s:\n", o->group ? o->group : title);
 		add_row(text, left, width, o->help);
 		if (o->kind == OPTION_NUMBER && o->initial >= 0)
 			strbuf_addf(text, " (%lld)", (long long)o->initial);

@@ -4,9 +4,17 @@
 #include <string.h>
 
 #include "model/size.h"
-#include "model/vm.h"
+#include "model/snapshot.h"
 #include "util/mem.h"
 #include "util/str.h"
+
+static int check_source(const char *text, Error **err)
+{
+	auto_free char *vm = NULL;
+	auto_free char *snapshot = NULL;
+
+	return snapshot_split(text, &vm, &snapshot, err);
+}
 
 int word_check(WordKind kind, const char *text, Error **err)
 {
@@ -14,6 +22,11 @@ int word_check(WordKind kind, const char *text, Error **err)
 	case WORD_VM:
 	case WORD_NEW_VM:
 		return name_check("vm", text, err);
+	case WORD_SOURCE:
+		return check_source(text, err);
+	case WORD_SNAPSHOT:
+	case WORD_NEW_SNAPSHOT:
+		return snapshot_name_check(text, err);
 	case WORD_NEW_IMAGE:
 		return name_check("image", text, err);
 	case WORD_ANY:
@@ -46,7 +59,7 @@ bool option_takes_value(const Option *option)
 static bool is_list(const Option *option)
 {
 	return option->kind == OPTION_CHOICES || option->kind == OPTION_PAIRS ||
-	       option->kind == OPTION_KEYS;
+	       option->kind == OPTION_KEYS || option->kind == OPTION_EDITS;
 }
 
 static void *field(const OptionSet *set, const Option *option)
@@ -97,9 +110,17 @@ bool choice_has(const char *choices, const char *text)
 
 static int check_choice(const Option *option, const char *source, const char *text, Error **err)
 {
+	auto_strv Strv words = { 0 };
+	const char *nearest;
+
 	if (choice_has(option->choices, text))
 		return 0;
+	for (const char *at = option->choices; *at; at += strcspn(at, "|"), at += *at == '|')
+		strv_push_take(&words, xstrndup(at, strcspn(at, "|")));
+	nearest = str_nearest(text, (const char *const *)words.items, words.count);
 	error_set(err, ERR_USAGE, "%s does not know '%s'", source, text);
+	if (nearest)
+		return error_hint(err, "did you mean '%s'? it takes %s", nearest, option->choices);
 	return error_hint(err, "use one of %s", option->choices);
 }
 
@@ -131,10 +152,14 @@ static int parse_number(const Option *option, const char *source, const char *te
 static int check_pair(const Option *option, const char *source, const char *text, Error **err)
 {
 	bool has_value = strchr(text, '=') != NULL;
+	bool is_edit = option->kind == OPTION_EDITS;
+	size_t len = strlen(text);
 
-	if (text[0] != '=' && (has_value || option->kind == OPTION_KEYS))
+	if (text[0] != '=' && (has_value || option->kind == OPTION_KEYS ||
+			       (is_edit && len > 1 && text[len - 1] == '-')))
 		return 0;
-	error_set(err, ERR_USAGE, "%s wants KEY=value, not '%s'", source, text);
+	error_set(err, ERR_USAGE, "%s wants KEY=value%s, not '%s'", source,
+		  is_edit ? " or KEY- to remove it" : "", text);
 	return error_hint(err, "for example %s %s=1", source,
 			  text[0] && text[0] != '=' && text[0] != '-' ? text : "KEY");
 }
@@ -175,6 +200,7 @@ int option_set_value(const OptionSet *set, const Option *option, const char *sou
 		return 0;
 	case OPTION_PAIRS:
 	case OPTION_KEYS:
+	case OPTION_EDITS:
 		if (check_pair(option, source, text, err) < 0)
 			return -1;
 		strv_push(target, text);
@@ -239,6 +265,30 @@ static int apply(OptionSet *set, const Option *option, bool is_short, const char
 	return option_set_value(set, option, source, value, err);
 }
 
+/* "--size" for "--disk-size". */
+static bool is_end_of(const char *typed, const char *name)
+{
+	size_t typed_len = strlen(typed), len = strlen(name);
+
+	return len > typed_len + 1 && name[len - typed_len - 1] == '-' &&
+	       !strcmp(name + len - typed_len, typed);
+}
+
+/* The option that was meant, or NULL. */
+static const char *nearest_option(const char *typed, const char *const *names, size_t count)
+{
+	const char *nearest = str_nearest(typed, names, count);
+	size_t len = strlen(typed);
+
+	/* A word of five letters of which two are others is more often another word than a slip. */
+	if (nearest && str_distance(typed, nearest) <= (len < 6 ? 1 : len / 3))
+		return nearest;
+	for (size_t i = 0; i < count; i++)
+		if (is_end_of(typed, names[i]))
+			return names[i];
+	return NULL;
+}
+
 static int unknown(const OptionSet *sets, size_t set_count, const char *typed, size_t len,
 		   Error **err)
 {
@@ -251,10 +301,7 @@ static int unknown(const OptionSet *sets, size_t set_count, const char *typed, s
 		for (const Option *o = sets[s].options; o && o->name; o++)
 			if (count < ARRAY_SIZE(names))
 				names[count++] = o->name;
-	nearest = len > 3 ? str_nearest(name + 2, names, count) : NULL;
-	/* A word of five letters of which two are others is more often another word than a slip. */
-	if (nearest && str_distance(name + 2, nearest) > (len < 8 ? 1 : (len - 2) / 3))
-		nearest = NULL;
+	nearest = len > 3 ? nearest_option(name + 2, names, count) : NULL;
 	return nearest ? error_hint(err, "did you mean --%s?", nearest) : -1;
 }
 
@@ -333,15 +380,20 @@ int option_parse(OptionSet *sets, size_t set_count, const char *const *argv, siz
 				      : parse_short(sets, set_count, argv, index, err);
 }
 
+const Option *option_missing(const OptionSet *set)
+{
+	for (size_t i = 0; i < option_count(set->options); i++)
+		if (set->options[i].is_required && !(set->seen & (1ULL << i)))
+			return &set->options[i];
+	return NULL;
+}
+
 int option_check_required(const OptionSet *set, Error **err)
 {
-	for (size_t i = 0; i < option_count(set->options); i++) {
-		const Option *option = &set->options[i];
+	const Option *option = option_missing(set);
 
-		if (option->is_required && !(set->seen & (1ULL << i))) {
-			error_set(err, ERR_USAGE, "--%s is missing", option->name);
-			return error_hint(err, "add --%s %s", option->name, option->value);
-		}
-	}
-	return 0;
+	if (!option)
+		return 0;
+	error_set(err, ERR_USAGE, "--%s is missing", option->name);
+	return error_hint(err, "add --%s %s", option->name, option->value);
 }

@@ -25,21 +25,25 @@ typedef enum OptionKind {
 	OPTION_CHOICES, /* Strv of `choices`, may be repeated */
 	OPTION_PAIRS,	/* Strv of KEY=value, may be repeated */
 	OPTION_KEYS,	/* Strv of KEY or KEY=value, may be repeated */
+	OPTION_EDITS,	/* Strv of KEY=value or KEY- (to remove it), may be repeated */
 } OptionKind;
 
 /* What a word can be completed to, and what is checked about it before anything else happens. */
 typedef enum WordKind {
-	WORD_ANY,	  /* nothing is known about it */
-	WORD_FILE,	  /* a local path */
-	WORD_VM,	  /* a VM that exists */
-	WORD_NEW_VM,	  /* the name of a VM to be */
-	WORD_IMAGE,	  /* an image that exists: local name or reference */
-	WORD_NEW_IMAGE,	  /* the local name of an image to be */
-	WORD_KERNEL,	  /* a kernel that exists, or a path */
-	WORD_KERNEL_NAME, /* a kernel in the state directory */
-	WORD_GUEST,	  /* VM:PATH or a local path */
-	WORD_COMMAND,	  /* one of ember's own commands */
-	WORD_SHELL,	  /* a shell that completion knows */
+	WORD_ANY,	   /* nothing is known about it */
+	WORD_FILE,	   /* a local path */
+	WORD_VM,	   /* a VM that exists */
+	WORD_NEW_VM,	   /* the name of a VM to be */
+	WORD_SOURCE,	   /* a VM that exists, or VM@SNAP */
+	WORD_SNAPSHOT,	   /* a snapshot of the VM that is the first word */
+	WORD_NEW_SNAPSHOT, /* the name of one to be */
+	WORD_IMAGE,	   /* an image that exists: local name or reference */
+	WORD_NEW_IMAGE,	   /* the local name of an image to be */
+	WORD_KERNEL,	   /* a kernel that exists, or a path */
+	WORD_KERNEL_NAME,  /* a kernel in the state directory */
+	WORD_GUEST,	   /* VM:PATH or a local path */
+	WORD_COMMAND,	   /* one of ember's own commands */
+	WORD_SHELL,	   /* a shell that completion knows */
 } WordKind;
 
 /* Names are checked here, so that no bad one ever comes near a path. */
@@ -58,6 +62,7 @@ typedef struct Option {
 	const char *choices; /* "table|json"; for OPTION_TEXT only what completion offers */
 	WordKind word;	     /* what the value is */
 	const char *help;
+	const char *group; /* title that help sets above it; NULL: it goes on as before */
 } Option;
 
 /* A table, the struct it fills, and which of its options were given. */
@@ -76,6 +81,8 @@ void option_init(OptionSet *set);
  * order; *index is left at the last word that was used. */
 int option_parse(OptionSet *sets, size_t set_count, const char *const *argv, size_t *index,
 		 Error **err);
+/* The first required option that was not given, or NULL. */
+const Option *option_missing(const OptionSet *set);
 /* Was every required option given? */
 int option_check_required(const OptionSet *set, Error **err);
 /* Set one option from text, as the command line would (for EMBER_FORMAT). `source` is named in the

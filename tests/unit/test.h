@@ -26,9 +26,10 @@ typedef struct Test {
 	void (*run)(void);
 } Test;
 
-static jmp_buf test_escape;
+/* Weak: one of each for all files of a program. */
+__attribute__((weak)) jmp_buf test_escape;
+__attribute__((weak)) const char *test_skip_reason;
 enum { TEST_FAILED = 1, TEST_SKIPPED = 2 };
-static const char *test_skip_reason;
 
 __attribute__((noreturn, unused)) static void test_fail(void)
 {
@@ -100,7 +101,7 @@ __attribute__((noreturn, unused)) static void test_skip(const char *reason)
 		error_clear(&(err));                                                \
 	} while (0)
 
-static int test_main(const Test *tests, size_t count)
+__attribute__((unused)) static int test_main(const Test *tests, size_t count)
 {
 	volatile int failures = 0; /* survives longjmp */
 

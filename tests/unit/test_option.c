@@ -187,8 +187,10 @@ static void test_empty_allowed(void)
 
 static void test_words(void)
 {
-	CHECK_REFUSED("vm create", "ember vm create needs NAME", "usage: ember vm create NAME");
-	CHECK_REFUSED("vm create a b", "unexpected word 'b'", "usage: ember vm create NAME");
+	CHECK_REFUSED("vm create", "ember vm create needs NAME",
+		      "usage: ember vm create [OPTIONS] NAME");
+	CHECK_REFUSED("vm create a b", "unexpected word 'b'",
+		      "usage: ember vm create [OPTIONS] NAME");
 	CHECK_REFUSED("version now", "unexpected word 'now'", "ember version");
 	CHECK_REFUSED("vm create ../x", "not a valid vm name", "web-1");
 	CHECK_REFUSED("vm create -rf", "unknown option '-r'", "--help");
