@@ -6,13 +6,13 @@
 #	make bench      our figures beside their references
 #	make install    PREFIX and DESTDIR are honoured; uninstall takes away what install put there
 #
-# `make check TESTS=...` runs a part: unit, cli, cli:fork.bats, check:layers. `make bench ROWS=images` as well.
+# `make check TESTS=...` runs a part: unit, cli, host, cli:fork.bats, check:layers. `make bench ROWS=images` as well.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
 RELEASE := build-release
 CHECK   := build-check
-TESTS   ?= unit cli check:layers check:docs
+TESTS   ?= unit cli host check:layers check:docs
 MESON_FLAGS ?=
 RELEASE_FLAGS := --buildtype=release -Dfailpoints=false -Dtests=false
 
