@@ -294,6 +294,53 @@ make_kernel_source() {
 
 }
 
+@test "what has happened is not reported as a failure, and what a power cut may bring back is kept" {
+	local moving=$BATS_TEST_TMPDIR/moving former kernel=$EMBER_STATE_DIR/kernels/stock/vmlinux
+
+	disk_of_image() {
+		ember image inspect "$1" --format json | jq -r .disk_path
+	}
+	cp -r "$OCI/busybox" "$moving"
+	EMBER_FAIL_AT=change.sync expect 0 ember image pull "oci:$moving:latest" --name made
+	contains "$stderr" "it is done"
+	former=$(disk_of_image made)
+	move_layout "$moving"
+	EMBER_FAIL_AT=change.sync expect 0 ember image pull "oci:$moving:latest" --name made --refresh
+	contains "$stderr" "it is done"
+	[ "$(disk_of_image made)" != "$former" ]
+	[ -e "$former" ]
+	EMBER_FAIL_AT=destroy.sync expect 0 ember image rename made renamed
+	contains "$stderr" "clean up after an interrupted command"
+	[ -e "$former" ]
+	ember reconcile
+	[ ! -e "$former" ]
+	former=$(disk_of_image renamed)
+	EMBER_FAIL_AT=change.sync expect 0 ember image export renamed "$BATS_TEST_TMPDIR/out.raw" --as raw
+	contains "$stderr" "it is done"
+	[ -s "$BATS_TEST_TMPDIR/out.raw" ]
+	EMBER_FAIL_AT=change.sync expect 0 ember image delete renamed
+	contains "$stderr" "it is done"
+	[ -e "$former" ]
+
+	EMBER_FAIL_AT=change.sync expect 0 ember kernel add made "$kernel" --default
+	contains "$stderr" "it is done"
+	equal "$(ember kernel list --format json | jq -r '.kernels[] | select(.default) | .name')" made
+	ember kernel default stock
+	EMBER_FAIL_AT=change.sync expect 0 ember kernel delete made
+	contains "$stderr" "it is done"
+	[ -n "$(ls "$EMBER_STATE_DIR"/trash)" ]
+	make_kernel_source
+	ember kernel build made --source "$SOURCE"
+	former=$(sha256sum <"$EMBER_STATE_DIR/kernels/made/vmlinux")
+	echo CONFIG_MORE=y >"$BATS_TEST_TMPDIR/fragment"
+	EMBER_FAIL_AT=change.sync expect 0 ember kernel build made --source "$SOURCE" --config "$BATS_TEST_TMPDIR/fragment"
+	contains "$stderr" "it is done"
+	equal "$(sha256sum <"$EMBER_STATE_DIR/tmp/kernel:made/kernel/vmlinux")" "$former"
+	ember kernel delete made
+	ember reconcile
+	assert_no_leftovers
+}
+
 @test "every step of images and kernels was reached" {
 	local unreached
 

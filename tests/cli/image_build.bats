@@ -40,7 +40,7 @@ make_project() {
 	FILE
 	cat >"$PROJECT/fails" <<-FILE
 		FROM oci:$OCI/busybox:latest
-		RUN printf '50%%\\r100%%\\n\\033[31mred\\033[0m\\n' && echo "about to fail" && exit 3
+		RUN printf '50%%\\r100%%\\n\\033[31mred\\033[0m\\n' && echo "about to fail" && sleep 1 && exit 3
 	FILE
 	export NAP=63.$$
 	cat >"$PROJECT/waits" <<-FILE

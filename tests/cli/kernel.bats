@@ -250,6 +250,29 @@ fake_archive() {
 	explains "takes 400 MiB" "there are" "ember kernel add"
 }
 
+@test "a disk that gets full while the stock kernel is unpacked is one sentence" {
+	local bin=$BATS_TEST_TMPDIR/bin package=$BATS_TEST_TMPDIR/package file
+
+	[ "$(id -u)" -eq 0 ] || skip "mounting needs root"
+	mkdir -p "$bin" "$package/DEBIAN" "$package/boot"
+	truncate -s 60M "$package/boot/a"
+	for file in "$package"/boot/b{1..70}; do echo content >"$file"; done
+	printf 'Package: linux-image-9.9\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n' >"$package/DEBIAN/control"
+	dpkg-deb -b "$package" "$BATS_TEST_TMPDIR/linux-image-9.9_1_all.deb" >/dev/null
+	printf '#!/bin/sh\n[ "$1" != download ] || cp %s/*.deb .\n' "$BATS_TEST_TMPDIR" >"$bin/apt-get"
+	printf '#!/bin/sh\necho "  Depends: linux-image-9.9"\n' >"$bin/apt-cache"
+	chmod +x "$bin"/apt-*
+	ember vm create full --image busybox "${SMALL[@]}" --no-start
+	mkdir "$BATS_TEST_TMPDIR/small"
+	mount -t tmpfs -o size=30m none "$BATS_TEST_TMPDIR/small"
+	mkdir -m 700 "$BATS_TEST_TMPDIR/small/kernels"
+	mount --bind "$BATS_TEST_TMPDIR/small/kernels" "$EMBER_STATE_DIR/kernels"
+	PATH=$bin:$PATH expect 1 ember vm start full
+	explains "unpack package 'linux-image-9.9'" "No space left on device" "df -h"
+	[[ $stderr != *tar:* && $stderr != *dpkg-deb* ]]
+	ember vm delete full
+}
+
 slow_build() {
 	timeout 120 "$EMBER" kernel build slow --source "$FAKE" --config "$(fragment CONFIG_FAKE_SLOW=y)" \
 		>"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" 3>&- &

@@ -168,9 +168,20 @@ field() {
 ids_in_records() {
 	local record
 
-	for record in "$EMBER_STATE_DIR"/{vms,images}/*/{vm,image}.json; do
-		[ ! -e "$record" ] || jq -r .id "$record"
+	for record in "$EMBER_STATE_DIR"/{vms,images}/*/{vm,image}.json "$EMBER_STATE_DIR"/vms/*/snapshots/*/snapshot.json; do
+		[ ! -e "$record" ] || jq -r '.volume // .id' "$record"
 	done
+}
+
+# is_needed_layer FILE: whether an overlay names it, or a volume is the same file.
+is_needed_layer() {
+	local overlay
+
+	[ "$(stat -c %h "$1")" -eq 1 ] || return 0
+	for overlay in "${1%/*}"/*.qcow2; do
+		! head -c 512 "$overlay" | grep -qaF "$(basename "$1")" || return 0
+	done
+	return 1
 }
 
 # Nothing may be left of what failed or was killed: half-made things, volumes without a record,
@@ -181,14 +192,22 @@ assert_no_leftovers() {
 	for path in "$state"/tmp/* "$state"/trash/* "$TMPDIR"/*; do
 		[ ! -e "$path" ] || bad+=("left behind: $path")
 	done
-	for path in "$state"/config.json "$state"/{vms,images,kernels}/*/{vm,image,kernel}.json; do
+	for path in "$state"/config.json "$state"/{vms,images,kernels}/*/{vm,image,kernel}.json \
+		"$state"/vms/*/snapshots/*/snapshot.json; do
 		[ ! -e "$path" ] || jq -e . "$path" >/dev/null 2>&1 || bad+=("half-written: $path")
 	done
 	ids=$(ids_in_records)
-	for path in "$state"/store/*.raw; do
+	for path in "$state"/store/*.{raw,qcow2,part,next,flat}; do
 		[ -e "$path" ] || continue
-		id=$(basename "$path" .raw)
-		grep -qx "$id" <<<"$ids" || bad+=("a volume without a record: $path")
+		case $path in
+		*.layer.* | *.origin.*)
+			is_needed_layer "$path" || bad+=("a layer that nobody needs: $path")
+			;;
+		*)
+			id=$(basename "${path%.*}")
+			grep -qx "$id" <<<"$ids" || bad+=("a volume without a record: $path")
+			;;
+		esac
 	done
 	for path in "$state"/{vms,images,kernels}/*; do
 		[ -e "$path" ] || continue

@@ -72,6 +72,23 @@ teardown() {
 	contains "$stderr" "requires a unit suffix"
 }
 
+@test "disks of sizes beyond what there can be are refused before anything is made" {
+	local size before
+
+	before=$(ls -A "$EMBER_STATE_DIR" "$EMBER_STATE_DIR"/{vms,store,tmp})
+	for size in 0 1 0M 1E; do
+		expect 2 ember vm create other --image busybox --no-start "--disk-size=$size"
+		contains "$stderr" "$size" "hint: "
+	done
+	expect 2 ember vm create other --image busybox --no-start --disk-size 17T
+	explains "17 TiB is too large" "--disk-size 16T"
+	expect 2 ember vm create other --image busybox --no-start --disk-size 1M
+	explains "smaller than image 'busybox'" "--disk-size"
+	expect 6 ember vm create other --image busybox --no-start --disk-size 16T
+	explains "can grow to 1 TiB at most" "--disk-size 1T"
+	equal "$(ls -A "$EMBER_STATE_DIR" "$EMBER_STATE_DIR"/{vms,store,tmp})" "$before"
+}
+
 @test "a disk smaller than the image is refused" {
 	expect 2 ember vm create other --image debian --no-start --disk-size 4M
 	contains "$stderr" "hint: "

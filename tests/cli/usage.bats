@@ -59,6 +59,40 @@ on_terminal() {
 	[[ $output != *__complete* ]]
 }
 
+# The examples of the help texts, the man pages, README and docs: the command alone, without where its output goes.
+examples() {
+	local path top=$CLI_DIR/../..
+
+	{
+		while read -r path; do
+			# shellcheck disable=SC2086 # its words
+			ember $path --help | sed '1,/^Examples:/d'
+		done < <(ember __commands | sed -n 's/^command ember//p')
+		sed -s '1,/^# EXAMPLES/d; /^# /,$d' "$top"/man/*.scd
+		sed -n '/^```[a-z]/,/^```$/p' "$top/README.md" "$top"/docs/*.md
+	} | sed -nE 's/^[[:space:]]*([#$] )?(sudo )?(ember [a-z].*)/\3/; T; /^ember help shows /d
+		s/^(ember exec .*) -- .*/\1/; s/ *(\+\+$| \|| [0-9]?[<>]|  +#| &&).*//; p' | sort -u
+}
+
+@test "examples: nothing is shown that ember would not understand" {
+	local line shown
+
+	mapfile -t shown < <(examples)
+	[ "${#shown[@]}" -ge 60 ]
+	for line in "${shown[@]}"; do
+		# What follows the name in `exec` is not for ember.
+		line=${line/#ember exec /ember exec --help }
+		eval "set -- ${line#ember }"
+		run --separate-stderr ember "$@" --help
+		if [ "$status" -ne 0 ]; then
+			printf 'example: %s\n%s\n' "$line" "$stderr" >&2
+			return 1
+		fi
+		contains "$output" "Usage: ember $1"
+	done
+	untouched
+}
+
 @test "help as JSON" {
 	expect 0 ember help vm create --format json
 	json '.help | contains("--image")'
@@ -135,7 +169,7 @@ on_terminal() {
 
 @test "words that are missing or too many" {
 	expect 2 ember vm create --image a
-	refuses "needs NAME" "usage: ember vm create NAME"
+	refuses "needs NAME" "usage: ember vm create [OPTIONS] NAME"
 	expect 2 ember vm create a b --image a
 	refuses "unexpected word 'b'"
 	expect 2 ember version now
@@ -159,6 +193,27 @@ on_terminal() {
 	refuses "the name comes first: ember image build NAME ."
 	expect 2 ember image build -t web ./web
 	refuses "unknown option '-t'" "the name comes first, without an option: ember image build NAME"
+}
+
+@test "sizes, names and snapshots in the wrong place: what was meant" {
+	expect 2 ember vm resize web 20G
+	refuses "unexpected word '20G'" "did you mean --disk-size 20G?"
+	expect 2 ember storage grow 200G
+	refuses "unexpected word '200G'" "did you mean --size 200G?"
+	expect 2 ember vm resize web --size 20G
+	refuses "unknown option '--size'" "did you mean --disk-size?"
+	expect 2 ember vm update-config web --disk-size 20G
+	refuses "unknown option '--disk-size'" "ember vm resize NAME --disk-size SIZE"
+	expect 2 ember vm update-config web --name=shop
+	refuses "unknown option '--name'" "ember vm rename NAME NEW"
+	expect 2 ember snapshot restore web@before
+	refuses "needs VM NAME" "a word of its own: ember snapshot restore web before"
+	expect 2 ember snapshot create web@before
+	refuses "ember snapshot create web before"
+	expect 2 ember snapshot delete web@before
+	refuses "ember snapshot delete web before"
+	expect 2 ember storage grow
+	refuses "--size is missing" "add --size SIZE"
 }
 
 @test "a kernel that is none: what one is, and no option that the command lacks" {
@@ -269,6 +324,15 @@ on_terminal() {
 	equal "$output" "[]"
 	EMBER_FORMAT=json expect 0 ember vm list --format table
 	contains "$output" "No VMs found. Create one with: ember vm create <name> --image <image>"
+	expect 0 ember -q vm list
+	equal "$output" ""
+	expect 0 ember vm tree
+	contains "$output" "No images and no VMs found"
+	expect 2 ember vm tree now
+	refuses "usage: ember vm tree"
+	[[ $stderr != *OPTIONS* ]]
+	expect 2 ember vm resume web
+	[[ $stderr != *"did you mean"* ]]
 	expect 2 ember vm list -- --format json
 	refuses "unexpected word '--format'"
 	untouched
@@ -329,8 +393,8 @@ on_terminal() {
 	record web 1
 	record db 2
 	expect 0 ember vm list
-	equal "${lines[0]}" "NAME  STATUS   IMAGE   CPUS   MEMORY   DISK  IP  UPTIME"
-	equal "${lines[1]}" "db    created  debian     2  512 MiB  8 GiB  -   -"
+	equal "${lines[0]}" "NAME  STATUS   IMAGE   CPUS   MEMORY   DISK  USED  IP  UPTIME"
+	equal "${lines[1]}" "db    created  debian     2  512 MiB  8 GiB  -     -   -"
 	expect 0 ember vm ls --status running
 	equal "$output" "No VMs found that match."
 	expect 0 ember vm list --label tier --label tier=front --format json
